@@ -1,0 +1,1 @@
+"""Action space of typed skill calls."""

@@ -1,0 +1,1 @@
+"""Action space of keys, buttons and mouse movement."""

@@ -1,0 +1,1 @@
+"""Action space of clicks on a screen."""

@@ -1,0 +1,143 @@
+"""The public contract: everything a plugin author imports, besides :mod:`crossagent.testing`. Loads no torch.
+
+A plugin is a module (or object) named by an entry point of the group ``crossagent``; its hooks return declarations::
+
+    from crossagent.plugin import ActionSpaceSpec, hookimpl
+
+    @hookimpl
+    def crossagent_action_spaces():
+        return [ActionSpaceSpec(name="toy", version="1", requires=("skills",), header="Toy:", factory="my_pkg:ToySpace")]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pluggy
+
+from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
+from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
+from crossagent.spaces import (
+    ActionSpace,
+    ActionSpaceSpec,
+    ActionTokenizer,
+    Executor,
+    SpaceSet,
+    carry_out,
+    lower,
+)
+from crossagent.types import (
+    Action,
+    Call,
+    Event,
+    FinishReason,
+    InvalidAction,
+    Observation,
+    Outcome,
+    RawTick,
+    Task,
+)
+
+CONTRACT = 1
+"""Version of this contract. A plugin may set ``CROSSAGENT_CONTRACT``; another number is refused by name."""
+GROUP = "crossagent"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One row to continue."""
+
+    prompt_ids: tuple[int, ...]
+    seed: int
+    """Of this row alone, derived from (run seed, step, group, member, turn): results do not depend on batch order."""
+    forced_ids: tuple[int, ...] = ()
+    """Response tokens that are given (a header); the sample starts with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to sample; no top-k or top-p, which would make the sampler another policy."""
+
+    temperature: float = 1.0
+    """0 is greedy."""
+    max_new_tokens: int = 32
+    """Forced tokens included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the sampler returns for one request."""
+
+    response_ids: tuple[int, ...]
+    """Forced ids first, the end-of-turn id last when it was sampled."""
+    logprobs: tuple[float, ...]
+    """Of each response token at the sampling temperature; 0.0 for forced ones. Temperature 0 reports those of 1."""
+    finish_reason: FinishReason
+
+
+class Sampler(Protocol):
+    """Token ids in; token ids, log-probs and finish reason out, in the order of the requests."""
+
+    def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
+        """Sample one response per request."""
+
+
+class Hooks:
+    """The whole plugin contract. Each hook is called once per process while plugins load, returns declarations, has no
+    side effects and builds nothing."""
+
+    @hookspec
+    def crossagent_action_spaces(self) -> list[ActionSpaceSpec]:
+        """Declare the action spaces this package provides."""
+        raise NotImplementedError
+
+    @hookspec
+    def crossagent_environments(self) -> list[EnvironmentSpec]:
+        """Declare the environments this package provides."""
+        raise NotImplementedError
+
+
+__all__ = [
+    "CONTRACT",
+    "GROUP",
+    "Action",
+    "ActionSpace",
+    "ActionSpaceSpec",
+    "ActionTokenizer",
+    "Call",
+    "Control",
+    "Environment",
+    "EnvironmentSpec",
+    "Event",
+    "Executor",
+    "Expert",
+    "ExpertStuck",
+    "FinishReason",
+    "Hooks",
+    "InvalidAction",
+    "Observation",
+    "Outcome",
+    "Param",
+    "Pointer",
+    "RawTick",
+    "Rect",
+    "Sample",
+    "SampleRequest",
+    "Sampler",
+    "SamplingParams",
+    "SkillFailed",
+    "SkillSpec",
+    "Skills",
+    "SpaceSet",
+    "Task",
+    "TaskSuite",
+    "TickLimit",
+    "carry_out",
+    "hookimpl",
+    "hookspec",
+    "lower",
+]

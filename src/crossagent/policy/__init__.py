@@ -1,0 +1,1 @@
+"""The policy: one transformers model, its tokenizer, its prompt format and its samplers."""

@@ -1,0 +1,1 @@
+"""Playing episodes: the turn loop, groups, demonstrations, batches, evaluation and the trajectory store."""

@@ -1,0 +1,1 @@
+"""What happened: MLflow, plots, summaries. Imports no training."""

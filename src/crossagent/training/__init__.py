@@ -1,0 +1,1 @@
+"""Training with Lightning: SFT, GRPO, and where their data comes from."""
