@@ -88,7 +88,8 @@ class Sampler(Protocol):
 
 class Hooks:
     """The whole plugin contract. Each hook is called once per process while plugins load, returns declarations, has no
-    side effects and builds nothing."""
+    side effects and builds nothing.
+    """
 
     @hookspec
     def crossagent_action_spaces(self) -> list[ActionSpaceSpec]:

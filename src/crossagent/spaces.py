@@ -26,7 +26,8 @@ class ActionTokenizer(ABC):
     @abstractmethod
     def grammar(self, env: Environment) -> str:
         """Return a Lark grammar of exactly the canonical texts. Rules are prefixed by the space's name, terminals by
-        its upper-case name; the start rule is ``{name}_response``. Nothing is ignored implicitly."""
+        its upper-case name; the start rule is ``{name}_response``. Nothing is ignored implicitly.
+        """
 
     @abstractmethod
     def encode(self, action: Action) -> str:

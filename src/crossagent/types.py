@@ -225,4 +225,6 @@ class Group:
     def __post_init__(self) -> None:
         hashes = {t.state_hash for t in self.members if t.state_hash}
         if len(hashes) > 1:
-            raise ValueError(f"group of {self.task!r}, seed {self.seed}: members start from {len(hashes)} different states")
+            raise ValueError(
+                f"group of {self.task!r}, seed {self.seed}: members start from {len(hashes)} different states"
+            )

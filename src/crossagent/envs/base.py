@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from crossagent.types import Call, Event, Observation, RawTick, Task
 
 
-class TickLimit(Exception):  # noqa: N818 - control flow, not an error
+class TickLimit(Exception):
     """Raised out of a tick when :meth:`Environment.tick_limit` is used up; ends an executor early on a snapshot."""
 
 
@@ -94,7 +94,14 @@ class Environment(ABC):
 
     def episode_state(self) -> tuple[Any, ...]:
         """The part of the state this base class owns; goes into a snapshot."""
-        return (len(self.tick_log), tuple(self.events), self.total_reward, self.terminated, self.truncated, self.success)
+        return (
+            len(self.tick_log),
+            tuple(self.events),
+            self.total_reward,
+            self.terminated,
+            self.truncated,
+            self.success,
+        )
 
     def restore_episode_state(self, state: tuple[Any, ...]) -> None:
         """Undo to what :meth:`episode_state` returned; the log of ticks is cut back to its length then."""
@@ -126,7 +133,8 @@ class TaskSuite(Protocol):
 
 class Expert(Protocol):
     """Shows how one interface is used. Closed-loop and stateless between turns: it looks at the world each time, so
-    that experts of several interfaces can take turns in one episode."""
+    that experts of several interfaces can take turns in one episode.
+    """
 
     interface: str
 
@@ -134,7 +142,7 @@ class Expert(Protocol):
         """Return the next calls (at least one; at most what one decision covers). Raises :class:`ExpertStuck`."""
 
 
-class ExpertStuck(Exception):  # noqa: N818 - reads as what happened
+class ExpertStuck(Exception):
     """The expert cannot go on through its interface; ``str`` is the reason."""
 
 

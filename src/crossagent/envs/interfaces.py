@@ -47,7 +47,8 @@ class Control(Protocol):
 @runtime_checkable
 class Pointer(Protocol):
     """A screen with a cursor. Name: ``pointer``. With no window open in a 3-D world a click aims at that pixel and
-    attacks (left) or uses (right) once."""
+    attacks (left) or uses (right) once.
+    """
 
     size: tuple[int, int]
     """Width and height in pixels."""
@@ -93,7 +94,7 @@ class SkillSpec:
     """One line: what it does, what it needs, why it can fail."""
 
 
-class SkillFailed(Exception):  # noqa: N818 - reads as what happened
+class SkillFailed(Exception):
     """A skill could not do what was asked; ``str`` is the reason, in the words of the world."""
 
 
