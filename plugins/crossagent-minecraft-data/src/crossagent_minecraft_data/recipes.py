@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from crossagent_minecraft_data._source import facts, table, wildcard
 from crossagent_minecraft_data.items import ITEMS
@@ -14,7 +14,8 @@ from crossagent_minecraft_data.items import ITEMS
 Cells = tuple[str | None, ...]
 
 
-class Craft(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Craft:
     """What a grid makes."""
 
     result: str

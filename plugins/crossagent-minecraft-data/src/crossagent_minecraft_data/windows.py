@@ -7,6 +7,7 @@ Slots are numbered as in vanilla. A window owns a list of stacks; the player's p
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from crossagent_minecraft_data import recipes
@@ -59,8 +60,8 @@ def _slots(kind: str) -> tuple[tuple[str, int, int], ...]:
     return (*layout.own, *main, *hotbar, *offhand)
 
 
-_SLOTS = {kind: _slots(kind) for kind in KINDS}
-_NAMES = {kind: tuple(name for name, _, _ in _SLOTS[kind]) for kind in KINDS}
+_SLOTS: dict[str, tuple[tuple[str, int, int], ...]] = {kind: _slots(kind) for kind in KINDS}
+_NAMES: dict[str, tuple[str, ...]] = {kind: tuple(name for name, _, _ in _SLOTS[kind]) for kind in KINDS}
 MAIN_FIRST: dict[str, int] = {kind: len(_LAYOUTS[kind].own) for kind in KINDS}
 """First of the 27 main slots, per kind; the nine hotbar slots follow them."""
 PLAYER_SLOTS: dict[str, tuple[int, ...]] = {
@@ -98,7 +99,8 @@ def hit(kind: str, x: int, y: int) -> int:
     return NO_SLOT
 
 
-class WindowEvent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WindowEvent:
     """What a click did beyond moving stacks."""
 
     kind: Literal["craft", "drop"]
