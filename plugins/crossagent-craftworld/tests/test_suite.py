@@ -61,7 +61,7 @@ def test_setups_name_things_that_exist():
         setup = task.setup
         assert setup["goal"] == {"event": task.category, "name": task.name.split(":")[1]}
         for item, count in setup.get("inventory", []):
-            assert 1 <= count <= stack_size(item) * 2
+            assert 1 <= count <= stack_size(item) * 9
         assert setup.get("hand") is None or setup["hand"] in ITEMS
         for mob, distance in setup.get("mobs", []):
             assert mob in MOBS
