@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import Acted
-from crossagent.plugin import Sample, SampleRequest, Sampler, SamplingParams
+from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.seeding import derive
 from crossagent.types import Group, StopReason, Task, Trajectory, Turn
 

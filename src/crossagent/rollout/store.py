@@ -113,7 +113,8 @@ def load_trajectories(path: Path | str) -> list[Trajectory]:
 
 def load_meta(path: Path | str) -> dict[str, Any]:
     """Return what was given as ``meta`` when a file was written; reads no rows."""
-    return _header(Path(path))[0]["meta"]  # type: ignore[no-any-return]
+    meta: dict[str, Any] = _header(Path(path))[0]["meta"]
+    return meta
 
 
 def write_rows(
