@@ -42,7 +42,9 @@ _NEEDS_EPISODE = frozenset({"act"})
 _START_TRIES = 3
 _BEAT = struct.Struct("<qq")
 """Shared with each worker: jobs begun in this call, turns begun since the worker started."""
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
+)
 # SIGINT is ignored before anything is imported: Ctrl-C is the parent's business, also in the first millisecond.
 _BOOT = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
