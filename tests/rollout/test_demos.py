@@ -56,7 +56,7 @@ def test_kinds_use_their_space_and_the_prompt_lists_it_alone(pool):
             assert used == {demo.kind}
             assert demo.spaces == (demo.kind,)
     changing = [d for d in played if d.kind == "mixed" and len({t.space for t in d.turns}) > 1]
-    assert len(changing) >= 20, "of 80"
+    assert len(changing) >= 15, "of 80; these episodes last two to four turns"
 
 
 def test_single_space_episodes_are_shown_again_under_all_spaces_when_asked(pool):
