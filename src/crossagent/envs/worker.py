@@ -109,7 +109,7 @@ class WorkerPool:
         self._episodes: dict[int, tuple[str, int]] = {}
         self._local: _Worlds | None = None
         self._workers = [_Worker(config, index, timeout_s, start_timeout_s) for index in range(workers)]
-        self._finalizer = weakref.finalize(self, _kill_all, self._workers)
+        self._finalizer = weakref.finalize(self, _kill_all, self._workers, os.getpid())
         try:
             for worker in self._workers:
                 worker.launch()
@@ -426,9 +426,10 @@ class _Worker:
             return None
 
 
-def _kill_all(workers: list[_Worker]) -> None:
-    for worker in workers:
-        worker.kill()
+def _kill_all(workers: list[_Worker], owner: int) -> None:
+    if os.getpid() == owner:  # a fork of the parent (a data loader's, say) does not own them
+        for worker in workers:
+            worker.kill()
 
 
 def _signal_name(number: int) -> str:

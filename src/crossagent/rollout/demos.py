@@ -35,6 +35,8 @@ _ROUND = 256
 """Episodes recorded at a time; fixed, because what is given up is decided between rounds."""
 _HOPELESS = 4
 """A kind gives a task up after so many episodes without a single success."""
+_MOST_TRIES = 20
+"""A kind ends short after so many episodes per one wanted, so that collecting always ends."""
 _TURN = pa.struct(
     {
         "observation": pa.string(),
@@ -178,6 +180,7 @@ class _Plan:
         self._tasks = list(tasks)
         rng(seed, "demonstration tasks", kind).shuffle(self._tasks)
         self._next = self._attempts = 0
+        self._limit = _MOST_TRIES * wanted + _HOPELESS * len(tasks)
         self._tries = {task.name: 0 for task in tasks}
         self._solved = {task.name: 0 for task in tasks}
         self._given_up: list[str] = []
@@ -185,7 +188,7 @@ class _Plan:
 
     @property
     def unfinished(self) -> bool:
-        return len(self.kept) < self.wanted and bool(self._tasks)
+        return len(self.kept) < self.wanted and bool(self._tasks) and self._attempts < self._limit
 
     def next_attempts(self, most: int) -> list[tuple[Task, int]]:
         """Return (task, number of the attempt) for the next round: what is missing, and a little for failures."""
@@ -230,7 +233,7 @@ class _Plan:
         )
         if len(self.kept) < self.wanted:
             logger.warning(
-                "demonstrations %s: only %d of %d; no expert solves a selected task this way",
+                "demonstrations %s: only %d of %d; the experts solve too few of the selected tasks this way",
                 self.kind,
                 len(self.kept),
                 self.wanted,
