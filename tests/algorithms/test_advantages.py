@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
-from crossagent.algorithms import gigpo_advantages, group_advantages, live_groups, overlong_penalty
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from crossagent.algorithms import gigpo_advantages, group_advantages, live_groups, overlong_penalty
 
 NAN = math.nan
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from crossagent.algorithms import aggregate, clipped_loss, group_advantages, ratio
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "enumeration.json").read_text())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from crossagent.algorithms import (
     KL,
     aggregate,

@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
-from crossagent.algorithms import KL, aggregate, clip_fractions, clipped_loss, entropy, importance_weights, ratio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from crossagent.algorithms import KL, aggregate, clip_fractions, clipped_loss, entropy, importance_weights, ratio
 
 T = torch.tensor
 
