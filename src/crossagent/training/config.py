@@ -187,7 +187,9 @@ class GRPOConfig:
             _one_of("loss", self.loss, LOSSES)
         _one_of("ratio", self.ratio, ("token", "sequence"))
         if not 0 < self.clip_low < 1:
-            raise RecipeError(f"clip_low: got {self.clip_low}; expected 0 < clip_low < 1: ratios are kept above 1 − clip_low")
+            raise RecipeError(
+                f"clip_low: got {self.clip_low}; expected 0 < clip_low < 1: ratios are kept above 1 − clip_low"
+            )
         if not self.clip_high > 0:
             raise RecipeError(f"clip_high: got {self.clip_high}; expected > 0: ratios are kept below 1 + clip_high")
         if self.dual_clip is not None and not self.dual_clip > 1:
@@ -205,7 +207,9 @@ class GRPOConfig:
         if not self.importance_cap >= 1:
             raise RecipeError(f"importance_cap: got {self.importance_cap}; expected ≥ 1")
         if self.importance != "none" and self.old_logprobs == "sampler":
-            raise RecipeError("importance: with old_logprobs: sampler there is nothing to correct; set one of the two back")
+            raise RecipeError(
+                "importance: with old_logprobs: sampler there is nothing to correct; set one of the two back"
+            )
         _one_of("keep", self.keep, ("last", "best"))
         if self.keep == "best" and not self.evaluate_every:
             raise RecipeError("keep: best needs evaluate_every > 0: only evaluated policies can be the best")
