@@ -122,6 +122,8 @@ def _eval(args: argparse.Namespace) -> int:
     if args.episodes is not None and args.episodes < 1:
         raise CrossAgentError(f"--episodes: got {args.episodes}; expected at least 1")
     found = find_checkpoint(args.target, args.recipe)
+    if found.recipe is None:
+        raise CrossAgentError(f"{args.target}: is not inside a run, so it does not say its recipe. Fix: --recipe RECIPE")
     plan = validate(load_recipe(found.recipe, args.overrides), load_plugins())
     spaces = [name for name in (args.spaces or "").split(",") if name]
     from crossagent.pipeline import evaluate_checkpoint
@@ -192,7 +194,7 @@ def _export(args: argparse.Namespace) -> int:
     from crossagent.pipeline import export_checkpoint
     from crossagent.recipe import find_checkpoint
 
-    found = find_checkpoint(args.checkpoint, None, need_recipe=False)
+    found = find_checkpoint(args.checkpoint)
     export_checkpoint(found.checkpoint, args.directory)
     print(f"wrote {args.directory}: AutoModelForCausalLM.from_pretrained({str(args.directory)!r}) loads it")
     return 0

@@ -18,6 +18,7 @@ from omegaconf import MISSING
 from crossagent.compose import canonical_sha256, compose, plain
 from crossagent.errors import CheckpointError, MissingExtraError, RecipeError, TaskError, did_you_mean, lookup
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
+from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
@@ -344,7 +345,7 @@ def find_checkpoint(target: Path, recipe: Path | None = None) -> Found:
         raise CheckpointError(f"{target}: no such directory; expected a run, e.g. runs/quickstart, or a checkpoint")
     composed = target / RECIPE_FILE
     if composed.is_file():
-        done = [stage for stage in STAGES if (target / stage / "checkpoint" / "config.json").is_file()]
+        done = [stage for stage in STAGES if (target / stage / "checkpoint" / MANIFEST).is_file()]
         if not done:
             raise CheckpointError(f"{target}: the run has finished no stage yet; run its recipe first")
         return Found(target / done[-1] / "checkpoint", recipe or composed)

@@ -97,11 +97,10 @@ def cells_table(cells: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     return result
 
 
-def show(console: Console, summary: Mapping[str, Any], experts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print the table; on a narrow or redirected output as wide as it needs, never cut."""
-    rendered = table(summary, experts)
+def print_wide(console: Console, rendered: Table) -> None:
+    """Print a table as wide as it needs, also where the output is narrow or redirected: nothing is cut."""
     width = max(console.width, console.measure(rendered, options=console.options.update(width=400)).maximum)
-    console.print(rendered, width=width, crop=False)
+    console.print(rendered, width=width, crop=False, soft_wrap=True)
 
 
 def _spaces(summary: Mapping[str, Any], experts: Mapping[str, Mapping[str, Any]]) -> list[str]:
