@@ -23,6 +23,10 @@ class Part:
     weight: float = 0.5
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"weight: got {self.weight}; expected ≥ 0")
+
 
 @dataclass
 class Schema:
@@ -131,6 +135,13 @@ def test_a_missing_value_is_named(tmp_path: Path) -> None:
 
 def test_a_component_that_refuses_its_values_names_the_file(recipe: Path) -> None:
     assert message(recipe, "seed=-1") == f"{recipe}: seed: got -1; expected ≥ 0"
+
+
+def test_what_sections_refuse_is_reported_together_with_their_keys(recipe: Path) -> None:
+    assert message(recipe, "parts.a.weight=-1", "parts.b.weight=-2").splitlines() == [
+        f"{recipe}: parts.a.weight: got -1.0; expected ≥ 0",
+        f"{recipe}: parts.b.weight: got -2.0; expected ≥ 0",
+    ]
 
 
 def test_a_missing_file_suggests_its_neighbour(tmp_path: Path, recipe: Path) -> None:

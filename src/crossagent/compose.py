@@ -60,6 +60,9 @@ def compose(schema: type[T], path: str | Path, overrides: Sequence[str] = ()) ->
         problems = check(plain, schema, str(path)) if isinstance(plain, dict) else []
         if problems:
             raise RecipeError("\n".join(problems))
+        refused = _refused_sections(config, schema)
+        if refused:
+            raise RecipeError("\n".join(f"{path}: {problem}" for problem in refused))
         return typing.cast(T, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
@@ -148,6 +151,29 @@ def merge(base: Any, top: Any) -> Any:
     if isinstance(base, dict) and isinstance(top, dict):
         return {**base, **{key: merge(base.get(key), value) for key, value in top.items()}}
     return top
+
+
+def _refused_sections(config: Any, schema: Any, prefix: str = "") -> list[str]:
+    """Build each section by itself, innermost first, so that what its ``__post_init__`` refuses carries its key."""
+    problems: list[str] = []
+    for name, expected in _fields(schema).items():
+        bare, key, node = _strip_optional(expected)[0], f"{prefix}{name}", config[name]
+        inner = {key: (bare, node)}
+        if get_origin(bare) is dict and dataclasses.is_dataclass(get_args(bare)[1]):
+            inner = {f"{key}.{entry}": (get_args(bare)[1], node[entry]) for entry in node}
+        for full, (kind, section) in inner.items():
+            if not dataclasses.is_dataclass(kind) or section is None:
+                continue
+            below = _refused_sections(section, kind, f"{full}.")
+            problems += below
+            if below:
+                continue
+            try:
+                OmegaConf.to_object(section)
+            except (ValueError, TypeError) as error:
+                text = str(error)
+                problems.append(text if text.startswith((full, f"{full.split('.')[0]}.")) else f"{full}.{text}")
+    return problems
 
 
 def _lists(node: Any) -> Any:

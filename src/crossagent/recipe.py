@@ -22,7 +22,7 @@ from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
-from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig
+from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.types import Task
 
 STAGES = ("sft", "strl", "relabel", "mtrl")
@@ -52,7 +52,7 @@ class SpaceConfig:
 
     def __post_init__(self) -> None:
         if self.weight < 0:
-            raise RecipeError(f"spaces.*.weight: got {self.weight}; expected ≥ 0: a cost is taken off the return")
+            raise RecipeError(f"weight: got {self.weight}; expected ≥ 0: a cost is taken off the return")
 
 
 @dataclass
@@ -80,9 +80,9 @@ class DemonstrationsConfig:
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
-            raise RecipeError(f"demonstrations.episodes: got {self.episodes}; expected at least 1")
+            raise RecipeError(f"episodes: got {self.episodes}; expected at least 1")
         if any(share < 0 for share in self.mixture.values()) or (self.mixture and not sum(self.mixture.values())):
-            raise RecipeError(f"demonstrations.mixture: got {dict(self.mixture)}; expected shares ≥ 0, one of them > 0")
+            raise RecipeError(f"mixture: got {dict(self.mixture)}; expected shares ≥ 0, one of them > 0")
 
 
 @dataclass
@@ -129,7 +129,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         if self.devices != 1:
-            raise RecipeError(f"trainer.devices: got {self.devices}; expected 1: this version trains in one process")
+            raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Recipe:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     demonstrations: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
     sft: SFTConfig = field(default_factory=SFTConfig)
-    strl: GRPOConfig = field(default_factory=GRPOConfig)
+    strl: StrlConfig = field(default_factory=StrlConfig)
     relabel: RelabelConfig = field(default_factory=RelabelConfig)
     mtrl: GRPOConfig = field(default_factory=GRPOConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
