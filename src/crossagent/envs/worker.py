@@ -44,7 +44,13 @@ _BEAT = struct.Struct("<qq")
 """Shared with each worker: jobs begun in this call, turns begun since the worker started."""
 _ONE_THREAD = {
     name: "1"
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
+    for name in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "RAYON_NUM_THREADS",
+    )
 }
 # SIGINT is ignored before anything is imported: Ctrl-C is the parent's business, also in the first millisecond.
 _BOOT = (
