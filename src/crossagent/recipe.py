@@ -75,6 +75,8 @@ class DemonstrationsConfig:
     """Relative share of each kind: a space's name (that space alone) or ``mixed``. Empty: every space 1, mixed 2."""
     splits: list[str] = field(default_factory=lambda: ["train", "demo"])
     tasks: list[str] = field(default_factory=list)
+    also_under_all: float = 0.0
+    """Share of the single-space episodes that are shown once more under the prompt of all spaces."""
     file: str | None = None
     """Use this parquet file of demonstrations instead of playing them."""
 

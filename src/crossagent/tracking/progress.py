@@ -26,13 +26,14 @@ class ProgressTask:
         bars = display._bars
         self._bar = bars.add_task(name, total=total, what="") if bars else None
 
-    def update(self, done: int | None = None, metrics: Mapping[str, float] | None = None) -> None:
-        """Show that ``done`` of the total are done (None: one more), and the few numbers that matter."""
-        self._done = self._done + 1 if done is None else done
+    def update(self, done: int, metrics: Mapping[str, float] | None = None, total: int | None = None) -> None:
+        """Show that ``done`` of the total (which may become known only now) are done, and the numbers that matter."""
+        self._done = done
+        self._total = self._total if total is None else total
         what = " ".join(f"{key.rpartition('/')[2]} {_short(value)}" for key, value in (metrics or {}).items())
         bars = self._display._bars
         if bars and self._bar is not None:
-            bars.update(self._bar, completed=self._done, what=what)
+            bars.update(self._bar, completed=self._done, total=self._total, what=what)
             return
         now = time.monotonic()
         if self._done >= self._total or now - self._last_line >= PLAIN_EVERY_S:
