@@ -46,7 +46,9 @@ def toy_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def crossagent(tmp_path: Path, toy_plugin: Path) -> Run:
     """Run ``crossagent …`` in an empty directory; the toy world is installed."""
 
-    def run(*arguments: str | Path, path: Sequence[Path] = (), timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str | Path, path: Sequence[Path] = (), timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         env = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, [*path, toy_plugin, *SOURCES])),

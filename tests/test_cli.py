@@ -51,7 +51,9 @@ def test_help_loads_neither_torch_nor_anything_heavy(arguments: list[str]) -> No
     assert "usage: crossagent" in result.stdout
 
 
-@pytest.mark.parametrize("module", ["crossagent.plugin", "crossagent.registry", "crossagent.recipe", "crossagent.testing"])
+@pytest.mark.parametrize(
+    "module", ["crossagent.plugin", "crossagent.registry", "crossagent.recipe", "crossagent.testing"]
+)
 def test_what_listings_touch_loads_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'lightning', 'transformers'}} & set(sys.modules)) or 0)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

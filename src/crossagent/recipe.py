@@ -215,6 +215,13 @@ class Plan:
     training_tasks: tuple[Task, ...]
     suites: Mapping[str, tuple[Task, ...]]
 
+    @property
+    def distributions(self) -> list[str]:
+        """Names of the packages that the run's environment and spaces come from."""
+        origins = self.plugins.origins
+        names = [("environment", self.environment.name), *(("action space", spec.name) for spec in self.spaces)]
+        return sorted({origins[name].distribution for name in names if name in origins} - {""})
+
     def describe(self) -> list[str]:
         """Return what a run would do, in lines for people."""
         recipe = self.recipe
