@@ -6,8 +6,10 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 
 from __future__ import annotations
 
+import logging
 import random
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -29,6 +31,7 @@ from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
 from crossagent.policy.sampler import GenerateSampler
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe
+from crossagent.rollout.batch import rows_from_demonstrations
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
 from crossagent.rollout.evaluate import evaluate as rollout_evaluate
 from crossagent.rollout.evaluate import evaluate_experts as rollout_evaluate_experts
@@ -41,7 +44,8 @@ from crossagent.tracking.files import read_json, write_json
 from crossagent.tracking.mlflow import Tracker
 from crossagent.tracking.progress import ProgressDisplay, ProgressTask
 from crossagent.tracking.summary import print_wide, table, versions, write_summary
-from crossagent.training.stage import StageRun
+from crossagent.training.sft import train_sft
+from crossagent.training.stage import StageResult, StageRun
 from crossagent.types import Trajectory
 
 T = TypeVar("T")
@@ -124,6 +128,7 @@ def train(work: _Work, stage: str) -> None:
         with work.progress.task(stage, 1) as bar:
             _STAGES[stage](work, policy, work.stage_run(stage, bar))
         work.tracker.end(stage)
+    # An interrupted stage counts the time since it was continued; its metrics know the rest.
     directory.finish(f"{stage}/train", {"seconds": time.monotonic() - started})
     work.keep_tracking()
 
@@ -193,8 +198,11 @@ def summarize(work: _Work) -> None:
     content = write_summary(directory.summary, stages, recipe.sha256, versions(work.plan.distributions))
     if recipe.tracking.plots:
         draw(directory, content, recipe)
-    for path in [directory.path / RECIPE_FILE, directory.summary, *sorted(directory.path.glob("**/*.png"))]:
+    for path in [directory.path / RECIPE_FILE, directory.summary, *sorted(directory.path.glob("*.png"))]:
         work.tracker.log_artifact(path)
+    for stage in recipe.stages:
+        for path in sorted(directory.stage(stage).glob("*.png")):
+            work.tracker.log_artifact(path, stage)
     work.tracker.end()
     directory.finish("summary", {})
 
@@ -222,7 +230,14 @@ def show(path: Path, console: Console) -> dict[str, Any]:
 
 
 # -- the stages -----------------------------------------------------------------------------------------------------
-_STAGES: dict[str, Callable[[_Work, Policy, StageRun], Any]] = {}
+def _sft(work: _Work, policy: Policy, run: StageRun) -> StageResult:
+    """Imitate the demonstrations."""
+    config = work.recipe.sft
+    rows = rows_from_demonstrations(work.demonstrations, work.worlds.prompt(policy), concatenate=config.concatenate)
+    return train_sft(policy, rows, config, run)
+
+
+_STAGES: dict[str, Callable[[_Work, Policy, StageRun], StageResult]] = {"sft": _sft}
 
 
 # -- what the steps share -------------------------------------------------------------------------------------------
@@ -427,7 +442,21 @@ def configure_torch(recipe: Recipe) -> None:
         torch.set_num_threads(recipe.trainer.threads)
     torch.use_deterministic_algorithms(recipe.trainer.deterministic)
     torch_seed(recipe.seed)
+    _quiet()
+
+
+def _quiet() -> None:
+    """Keep to ourselves what libraries say about what we chose on purpose."""
     transformers.utils.logging.disable_progress_bar()  # ours show what matters; one per loaded file does not
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*module\\(s\\) in eval mode at the start of training",  # modes are set per phase, see training
+        ".*does not have many workers",  # the data is a list in memory
+        ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
+        ".*'set_vital' is deprecated",  # torchdata 0.11 on torch 2.13
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def torch_seed(seed: int) -> None:
