@@ -42,10 +42,9 @@ _NEEDS_EPISODE = frozenset({"act"})
 _START_TRIES = 3
 _BEAT = struct.Struct("<qq")
 """Shared with each worker: jobs begun in this call, turns begun since the worker started."""
-_ONE_THREAD = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
+)
 # SIGINT is ignored before anything is imported: Ctrl-C is the parent's business, also in the first millisecond.
 _BOOT = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -110,7 +109,7 @@ class WorkerPool:
         self._episodes: dict[int, tuple[str, int]] = {}
         self._local: _Worlds | None = None
         self._workers = [_Worker(config, index, timeout_s, start_timeout_s) for index in range(workers)]
-        self._finalizer = weakref.finalize(self, _kill_all, self._workers)
+        self._finalizer = weakref.finalize(self, _kill_all, self._workers, os.getpid())
         try:
             for worker in self._workers:
                 worker.launch()
@@ -244,7 +243,7 @@ class WorkerPool:
         worker.idle_deaths = worker.idle_deaths + 1 if begun == 0 else 0
         culprit = indices[begun - 1] if 0 < begun <= len(indices) else None
         again = [] if method in _NEEDS_EPISODE or worker.idle_deaths >= _START_TRIES else indices
-        blamed = "" if culprit is None else " in {0!r}, seed {1}".format(*self._whose(method, jobs[culprit]))
+        blamed = "" if culprit is None else " in {!r}, seed {}".format(*self._whose(method, jobs[culprit]))
         for index in indices:
             task, seed = self._whose(method, jobs[index])
             if index == culprit:
@@ -358,9 +357,7 @@ class _Worker:
         )
 
     def send(self, message: bytes) -> None:
-        """Send one call; a worker that is gone is found by :meth:`receive`, one that died while idle is replaced."""
-        if self.process is not None and self.process.poll() is not None:
-            self.kill()
+        """Send one call; a worker that is gone, since before or by this call, is found by :meth:`receive`."""
         self.ensure_ready()
         _BEAT.pack_into(self._beat, 0, 0, 0)
         self._seen, self._alive_at = (0, 0), time.monotonic()
@@ -418,10 +415,8 @@ class _Worker:
 
     def _write(self, message: bytes) -> None:
         if self.connection is not None:
-            try:
+            with suppress(OSError):  # gone, or stopped; waiting for the answer finds out which
                 self.connection.send_bytes(message)
-            except OSError:  # gone, or stopped; waiting for the answer finds out which
-                pass
 
     def _read(self) -> Any:
         assert self.connection is not None
@@ -431,9 +426,10 @@ class _Worker:
             return None
 
 
-def _kill_all(workers: list[_Worker]) -> None:
-    for worker in workers:
-        worker.kill()
+def _kill_all(workers: list[_Worker], owner: int) -> None:
+    if os.getpid() == owner:  # a fork of the parent (a data loader's, say) does not own them
+        for worker in workers:
+            worker.kill()
 
 
 def _signal_name(number: int) -> str:

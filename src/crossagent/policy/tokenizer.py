@@ -9,6 +9,7 @@ so every text comes back exactly.
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 from collections import Counter
@@ -114,7 +115,7 @@ def _merges(counts: Counter[str], number: int) -> list[tuple[str, str]]:
     while len(merges) < number:
         pairs: Counter[tuple[str, str]] = Counter()
         for symbols, _ in words:  # each distinct word once: these merges are for the words not seen
-            pairs.update(zip(symbols, symbols[1:], strict=False))
+            pairs.update(itertools.pairwise(symbols))
         if not pairs:
             break
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))

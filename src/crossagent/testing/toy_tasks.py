@@ -86,7 +86,7 @@ class SkillsExpert:
             raise ExpertStuck("skills know no bench")
         if name in ANIMALS:
             raise ExpertStuck("skills know no animals")
-        return [Call("skills", "goto" if abs(_distance(world, name)) > REACH else "take", (name,))]
+        return [Call("skills", "call", ("goto" if abs(_distance(world, name)) > REACH else "take", name))]
 
 
 class PointerExpert:
@@ -101,7 +101,7 @@ class PointerExpert:
         if world.bench != (what == "slot"):
             return [Call("pointer", "press", ("e",))]
         if name == "clear":
-            return [Call("pointer", "click", ("right", 1, ()))]
+            return [Call("pointer", "move_to", SLOTS["result"]), Call("pointer", "click", ("right", 1, ()))]
         if what == "thing" and abs(_distance(world, name)) > REACH:
             raise ExpertStuck("a pointer cannot walk")
         return [

@@ -1,0 +1,1 @@
+"""Experts: one per interface, each a closed loop over the present state, so that they can take turns."""

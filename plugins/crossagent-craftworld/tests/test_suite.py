@@ -1,0 +1,96 @@
+"""The task suite: what is in it, its splits, and that it is the same everywhere."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from crossagent_craftworld.suite import suite
+from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
+from crossagent_minecraft_data.entities import MOBS
+from crossagent_minecraft_data.items import ITEMS, stack_size
+
+CATEGORIES = ("mine_block", "craft_item", "kill_entity")
+PUBLISHED = """mine crafting_table sugar_cane hay_block oak_log grass_block sand dirt oak_leaves birch_log chest
+craft honeycomb_block sea_lantern paper enchanting_table emerald arrow shulker_box
+kill sheep zombie chicken iron_golem villager cow""".splitlines()
+
+
+def test_every_benchmark_task_is_listed_and_the_unsolvable_say_why():
+    tasks = suite().tasks()
+    assert len(tasks) == 823
+    assert len({t.name for t in tasks}) == 823
+    for task in tasks:
+        assert bool(task.reason) != task.solvable
+        assert bool(task.splits) == task.solvable
+        assert task.instruction.endswith(task.name.split(":")[-1]) or not task.solvable
+        assert (task.max_turns, task.max_ticks) == (24, 600)
+        assert json.loads(json.dumps(task.setup)) == task.setup
+    assert sum(t.solvable for t in tasks) > 600
+
+
+def test_splits():
+    splits = {name: suite().split(name) for name in ("train", "demo", "ood")}
+    assert Counter(t.category for t in splits["train"]) == dict.fromkeys(CATEGORIES, 10)
+    assert 50 <= len(splits["demo"]) <= 70
+    for name in ("demo", "ood"):
+        assert {t.category for t in splits[name]} == set(CATEGORIES), name
+    assert len(splits["ood"]) >= 30
+    names = [t.name for tasks in splits.values() for t in tasks]
+    assert len(names) == len(set(names)) == sum(t.solvable for t in suite().tasks())
+
+
+def test_the_published_training_tasks_that_are_reached_are_trained():
+    train = {t.instruction for t in suite().split("train")}
+    for line in PUBLISHED:
+        verb, *goals = line.split()
+        assert {f"{verb} {goal}" for goal in goals} <= train
+    for goal in ("cooked_salmon", "cooked_cod", "netherite_scrap"):
+        assert not suite().get(f"smelt_item:{goal}").solvable
+    for goal in ("salmon", "cod", "parrot", "slime"):
+        assert suite().get(f"kill_entity:{goal}").reason
+
+
+def test_setups_name_things_that_exist():
+    for task in suite().tasks():
+        if not task.solvable:
+            continue
+        setup = task.setup
+        assert setup["goal"] == {"event": task.category, "name": task.name.split(":")[1]}
+        for item, count in setup.get("inventory", []):
+            assert 1 <= count <= stack_size(item) * 9
+        assert setup.get("hand") is None or setup["hand"] in ITEMS
+        for mob, distance in setup.get("mobs", []):
+            assert mob in MOBS
+            assert 2 <= distance <= 10
+        for block in [setup.get("target_block"), setup.get("support"), *(b for b, _ in setup.get("blocks", []))]:
+            assert block is None or block in BLOCKS
+        if task.category == "mine_block":
+            assert 0 <= dig_ticks(setup["target_block"], setup["hand"]) <= 240
+
+
+def test_unknown_task():
+    with pytest.raises(KeyError):
+        suite().get("mine_block:nothing")
+
+
+def test_the_suite_is_the_same_under_any_hash_seed_and_loads_no_torch():
+    code = (
+        f"import sys, hashlib; sys.path[:] = {sys.path!r}; from crossagent_craftworld.suite import suite;"
+        "print(hashlib.sha256(repr(suite().tasks()).encode()).hexdigest(), 'torch' in sys.modules)"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+    assert outputs.pop().split()[1] == "False"

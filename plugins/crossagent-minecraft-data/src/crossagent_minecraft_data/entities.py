@@ -1,0 +1,76 @@
+"""Mobs and weapons: sizes from minecraft-data, health, speed and damage from our reviewed table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from crossagent_minecraft_data._source import facts, table
+
+Temper = Literal["passive", "neutral", "hostile", "ambient", "boss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mob:
+    """One kind of mob."""
+
+    name: str
+    width: float
+    """Blocks."""
+    height: float
+    health: float
+    speed: float
+    """Movement speed attribute; on the ground a mob walks ``2.1586 · speed²`` blocks a tick."""
+    attack: float
+    """Melee damage at normal difficulty."""
+    armor: float
+    kind: Temper
+
+    @property
+    def hostile(self) -> bool:
+        """True when it attacks players unprovoked."""
+        return self.kind in ("hostile", "boss")
+
+
+def _mobs() -> dict[str, Mob]:
+    sizes = {row["name"]: (row["width"], row["height"]) for row in table("entities")}
+    return {
+        name: Mob(name, *sizes[name], health, speed, attack, armor, kind)
+        for name, (health, speed, attack, armor, kind) in facts()["mobs"].items()
+    }
+
+
+MOBS: dict[str, Mob] = _mobs()
+"""Every mob by name."""
+
+
+def _weapons() -> dict[str, tuple[float, float]]:
+    table_ = dict(facts()["weapons"])
+    tiers = table_.pop("tiers")
+    out = {"trident": (float(table_["trident"]["damage"][0]), float(table_["trident"]["speed"][0]))}
+    del table_["trident"]
+    for kind, row in table_.items():
+        for tier, damage, speed in zip(tiers, row["damage"], row["speed"], strict=True):
+            out[f"{tier}_{kind}"] = (float(damage), float(speed))
+    return out
+
+
+WEAPONS: dict[str, tuple[float, float]] = _weapons()
+"""item → (damage at full charge, attacks per second)."""
+
+
+def weapon(item: str | None) -> tuple[float, float]:
+    """Return (damage at full charge, attacks per second) of what is held; anything else hits like the hand: (1, 4)."""
+    return WEAPONS.get(item or "", (1.0, 4.0))
+
+
+def attack_damage(item: str | None, ticks_since_swing: int) -> float:
+    """Return the damage of a hit ``ticks_since_swing`` ticks after the last swing, before armour."""
+    damage, speed = weapon(item)
+    charge = min(1.0, max(0.0, (ticks_since_swing + 0.5) / (20.0 / speed)))
+    return damage * (0.2 + 0.8 * charge * charge)
+
+
+def after_armor(damage: float, armor: float) -> float:
+    """Return what armour points leave of ``damage`` (toughness 0)."""
+    return damage * (1.0 - min(20.0, max(armor / 5.0, armor - damage / 2.0)) / 25.0)

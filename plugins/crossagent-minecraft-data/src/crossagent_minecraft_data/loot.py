@@ -1,0 +1,61 @@
+"""What blocks and mobs drop, at which rates; see ``[loot]`` in facts.toml."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from typing import Any
+
+from crossagent_minecraft_data._source import facts, wildcard
+from crossagent_minecraft_data.blocks import BLOCKS, harvests
+from crossagent_minecraft_data.items import is_item
+
+Drops = list[tuple[str, int]]
+
+
+@cache
+def _pools(section: str, name: str) -> tuple[list[dict[str, Any]], str] | None:
+    rules = facts()["loot"][section]
+    if name in rules:
+        return rules[name], ""
+    for pattern, pools in rules.items():
+        if "*" in pattern and (part := wildcard(pattern, name)) is not None:
+            return pools, part
+    return None
+
+
+def _roll(pools: list[Any], part: str, tool: str | None, rng: random.Random) -> Drops:
+    drops: Drops = []
+    for pool in pools:
+        for choice in pool:
+            if "tool" in choice and choice["tool"] != tool:
+                continue
+            if "p" in choice and rng.random() >= choice["p"]:
+                continue
+            if "times" in choice:
+                tries, chance = choice["times"]
+                count = sum(rng.random() < chance for _ in range(tries))
+            else:
+                least, most = choice.get("n", (1, 1))
+                count = rng.randint(least, most)
+            item = rng.choice(choice["one_of"]) if "one_of" in choice else choice.get("item", "").format(part)
+            if item and count > 0:
+                drops.append((item, count))
+            break
+    return drops
+
+
+def block_drops(block: str, tool: str | None, rng: random.Random) -> Drops:
+    """Return what ``block`` drops when broken with ``tool`` (None: the hand), as (item, count) pairs."""
+    if not harvests(block, tool):
+        return []
+    found = _pools("blocks", block)
+    if found is not None:
+        return _roll(found[0], found[1], tool, rng)
+    return [(block, 1)] if is_item(block) and BLOCKS[block].hardness >= 0 else []
+
+
+def mob_drops(mob: str, rng: random.Random) -> Drops:
+    """Return what ``mob`` drops when the player kills it, as (item, count) pairs."""
+    found = _pools("mobs", mob)
+    return _roll(found[0], found[1], None, rng) if found is not None else []
