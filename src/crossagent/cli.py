@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"crossagent: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("\ncrossagent: interrupted; the same command goes on with the stage that was interrupted", file=sys.stderr)
+        print(
+            "\ncrossagent: interrupted; the same command goes on with the stage that was interrupted", file=sys.stderr
+        )
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone (``| head``)
         sys.stderr.close()
@@ -123,7 +125,9 @@ def _eval(args: argparse.Namespace) -> int:
         raise CrossAgentError(f"--episodes: got {args.episodes}; expected at least 1")
     found = find_checkpoint(args.target, args.recipe)
     if found.recipe is None:
-        raise CrossAgentError(f"{args.target}: is not inside a run, so it does not say its recipe. Fix: --recipe RECIPE")
+        raise CrossAgentError(
+            f"{args.target}: is not inside a run, so it does not say its recipe. Fix: --recipe RECIPE"
+        )
     plan = validate(load_recipe(found.recipe, args.overrides), load_plugins())
     spaces = [name for name in (args.spaces or "").split(",") if name]
     from crossagent.pipeline import evaluate_checkpoint
@@ -146,17 +150,20 @@ def _plugins(args: argparse.Namespace) -> int:
         return 0
     from rich.table import Table
 
+    from crossagent.tracking.summary import print_wide
+
     console = _console()
     for kind, needs in (("spaces", "requires"), ("environments", "interfaces")):
         table = Table(title=kind, title_justify="left")
         for column in ("name", "version", "distribution", needs, "what it is"):
             table.add_column(column)
         for row in listing[kind]:
-            distribution = f"{row['distribution']} {row.get('distribution_version', '')}".strip()
-            table.add_row(row["name"], row["version"], distribution, ", ".join(row[needs]), row.get("doc", ""))
-        console.print(table)
+            distribution = f"{row['distribution']} {row['distribution_version']}".strip()
+            table.add_row(row["name"], row["version"], distribution, ", ".join(row[needs]), row["doc"])
+        print_wide(console, table)
     for failure in listing["failures"]:
-        console.print(f"failed: {failure['name']} ({failure['distribution']}): {failure['reason']}", style="red", markup=False)
+        text = f"failed: {failure['name']} ({failure['distribution']}): {failure['reason']}"
+        console.print(text, style="red", markup=False, soft_wrap=True)
     return 0
 
 
@@ -176,13 +183,15 @@ def _tasks(args: argparse.Namespace) -> int:
         return 0
     from rich.table import Table
 
+    from crossagent.tracking.summary import print_wide
+
     table = Table(title=f"{args.environment}: {len(rows)} tasks", title_justify="left")
     for column in ("name", "category", "splits", "solvable"):
         table.add_column(column)
     for row in rows:
         solvable = "yes" if row["solvable"] else f"no: {row['reason']}"
         table.add_row(str(row["name"]), str(row["category"]), ", ".join(row["splits"]), solvable)  # type: ignore[arg-type]
-    _console().print(table)
+    print_wide(_console(), table)
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import transformers
 from rich.console import Console
 
 from crossagent.compose import plain
@@ -58,7 +59,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
     """
     directory = RunDirectory.open(plan.recipe)
     with directory.locked(), ExitStack() as stack:
-        if directory.result("summary") is not None:
+        if directory.done("summary"):
             console.print(f"{directory.path} is complete; nothing to do.", highlight=False)
             return show(directory.path, console)
         work = _Work.open(plan, directory, stack)
@@ -75,7 +76,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
 def collect_demonstrations(work: _Work) -> None:
     """Play the experts, or read the recipe's file, into ``demonstrations.parquet``."""
     config, directory = work.recipe.demonstrations, work.directory
-    if directory.result("demonstrations") is not None:
+    if directory.done("demonstrations"):
         return
     started = time.monotonic()
     if config.file is not None:
@@ -105,7 +106,7 @@ def collect_demonstrations(work: _Work) -> None:
 def train(work: _Work, stage: str) -> None:
     """Make the stage's checkpoint from that of the stage before; ``untrained`` builds the policy."""
     directory, recipe = work.directory, work.recipe
-    if directory.result(f"{stage}/train") is not None:
+    if directory.done(f"{stage}/train"):
         return
     started = time.monotonic()
     torch_seed(derive(recipe.seed, "stage", stage))
@@ -130,7 +131,7 @@ def train(work: _Work, stage: str) -> None:
 def evaluate(work: _Work, stage: str) -> None:
     """Play every suite with the stage's checkpoint: the mixed agent, and each space alone where the recipe says."""
     directory, recipe = work.directory, work.recipe
-    if directory.result(f"{stage}/eval") is not None:
+    if directory.done(f"{stage}/eval"):
         return
     started = time.monotonic()
     policy = Policy.load(directory.checkpoint(stage))
@@ -151,7 +152,9 @@ def evaluate(work: _Work, stage: str) -> None:
             )
             numbers = {key: value for key, value in cell.items() if isinstance(value, (int, float))}
             numbers |= {f"share/{space}": share for space, share in cell["shares"].items()}
-            work.tracker.log_metrics("", {f"eval/{suite}/{kind}/{k}": v for k, v in numbers.items()}, _step(recipe, stage))
+            work.tracker.log_metrics(
+                "", {f"eval/{suite}/{kind}/{k}": v for k, v in numbers.items()}, _step(recipe, stage)
+            )
             work.progress.line(
                 f"{stage}: {suite} {kind}: success {100 * cell['success']:.1f} % "
                 f"[{100 * cell['ci95'][0]:.0f}–{100 * cell['ci95'][1]:.0f}], J {cell['return']:.3f}"
@@ -163,7 +166,7 @@ def evaluate(work: _Work, stage: str) -> None:
 def evaluate_experts(work: _Work) -> None:
     """Play the suites with the environment's experts: the ceiling of each space, and of all together."""
     recipe = work.recipe
-    if work.directory.result("experts") is not None or not recipe.evaluation.experts:
+    if work.directory.done("experts") or not recipe.evaluation.experts:
         return
     cells: dict[str, dict[str, Any]] = {}
     for suite, tasks in work.plan.suites.items():
@@ -198,11 +201,13 @@ def summarize(work: _Work) -> None:
 
 def draw(directory: RunDirectory, content: dict[str, Any], recipe: Recipe) -> None:
     """Draw the run's curves from its files."""
-    experts = directory.result("experts")
-    plots.plot_stages(content, experts["cells"] if experts else {}, directory.path / "stages.png")
+    experts = directory.result("experts")["cells"] if directory.done("experts") else {}
+    plots.plot_stages(content, experts, directory.path / "stages.png")
     for stage in recipe.stages:
         plots.plot_stage(
-            directory.stage(stage) / "metrics.jsonl", directory.stage(stage) / "curves.png", f"{recipe.run_name}: {stage}"
+            directory.stage(stage) / "metrics.jsonl",
+            directory.stage(stage) / "curves.png",
+            f"{recipe.run_name}: {stage}",
         )
 
 
@@ -217,7 +222,8 @@ def show(path: Path, console: Console) -> dict[str, Any]:
 
 
 # -- the stages -----------------------------------------------------------------------------------------------------
-@@STAGES@@
+_STAGES: dict[str, Callable[[_Work, Policy, StageRun], Any]] = {}
+
 
 # -- what the steps share -------------------------------------------------------------------------------------------
 class Worlds:
@@ -298,7 +304,9 @@ class _Work:
         uri = (recipe.tracking.uri or f"sqlite:///{directory.path / 'mlflow.db'}") if recipe.tracking.mlflow else ""
         tracker = Tracker(uri, recipe.tracking.experiment, recipe.run_name, directory.mlflow_runs)
         tracker.start(plain(recipe), directory.path / "mlflow-artifacts", {"recipe_sha256": recipe.sha256})
-        stack.push(lambda kind, *_: tracker.end(status="KILLED" if kind is KeyboardInterrupt else "FAILED") if kind else None)
+        stack.push(
+            lambda kind, *_: tracker.end(status="KILLED" if kind is KeyboardInterrupt else "FAILED") if kind else None
+        )
         work = cls(plan, directory, worlds, tracker, progress)
         work.keep_tracking()
         return work
@@ -419,6 +427,7 @@ def configure_torch(recipe: Recipe) -> None:
         torch.set_num_threads(recipe.trainer.threads)
     torch.use_deterministic_algorithms(recipe.trainer.deterministic)
     torch_seed(recipe.seed)
+    transformers.utils.logging.disable_progress_bar()  # ours show what matters; one per loaded file does not
 
 
 def torch_seed(seed: int) -> None:

@@ -36,7 +36,9 @@ class Tracker:
         self._experiment_id = ""
         self._failed = False
 
-    def start(self, params: Mapping[str, Any], artifacts: Path | None = None, tags: Mapping[str, str] | None = None) -> None:
+    def start(
+        self, params: Mapping[str, Any], artifacts: Path | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
         """Open or continue the parent run; ``params`` are flattened, ``artifacts`` is where files of a new one go."""
         self._guard(lambda: self._start(params, artifacts, dict(tags or {})))
 
@@ -67,10 +69,10 @@ class Tracker:
     def _open(self) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        for noisy in ("alembic", "mlflow"):  # the migrations of a new SQLite file are nobody's news
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         from mlflow.tracking import MlflowClient
 
+        for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new file's migrations are nobody's news
+            logging.getLogger(noisy).setLevel(logging.WARNING)
         if self._uri.startswith("sqlite:///"):
             Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self._client = MlflowClient(tracking_uri=self._uri)

@@ -38,7 +38,9 @@ class ProgressTask:
         now = time.monotonic()
         if self._done >= self._total or now - self._last_line >= PLAIN_EVERY_S:
             self._last_line = now
-            self._display.line(f"{self._name}: {self._done}/{self._total}  {now - self._started:.0f} s  {what}".rstrip())
+            self._display.line(
+                f"{self._name}: {self._done}/{self._total}  {now - self._started:.0f} s  {what}".rstrip()
+            )
 
     def _close(self) -> None:
         bars = self._display._bars
