@@ -54,7 +54,8 @@ class Policy(nn.Module):
         """The token that ends a response."""
         pad = tokenizer.pad_token_id
         self.pad_id: int = int(pad if pad is not None else self.eot_id)
-        self._takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
+        self.takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
+        """Whether positions can be given, as padding on the left needs."""
         if config.gradient_checkpointing:
             self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
             if config.lora is not None:
@@ -147,7 +148,8 @@ class Policy(nn.Module):
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
         mode = contextlib.nullcontext() if dropout else _eval_mode(self)
         with mode:
-            logits = self._logits(input_ids, attention_mask, rows, before)
+            inputs = self._mask_inputs(attention_mask)
+            logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
         logp = torch.log_softmax(logits.float() / temperature, dim=-1)  # [target, vocab]
         taken = logp.gather(-1, input_ids[rows, before + 1].unsqueeze(-1)).squeeze(-1)
         zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
@@ -157,11 +159,11 @@ class Policy(nn.Module):
             spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
         return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
 
-    def _logits(self, input_ids: Tensor, attention_mask: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-        """Return the logits [target, vocab] at (rows, cols), whatever the model does to them after its output layer.
+    def logits_at(self, rows: Tensor, cols: Tensor, **inputs: Any) -> Tensor:
+        """Run the model on ``inputs`` and return its logits [target, vocab] at (rows, cols) alone, each [target].
 
-        A hook in front of the output layer picks the positions, so that scaling and soft-capping of logits, which some
-        models apply, still happen.
+        A hook in front of the output layer picks the positions, so that whatever a model does to its logits afterwards
+        (scaling, soft-capping) still happens.
         """
 
         def pick(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -169,8 +171,8 @@ class Policy(nn.Module):
 
         handle = self.backbone.get_output_embeddings().register_forward_pre_hook(pick)
         try:
-            inputs = self._mask_inputs(attention_mask)
-            return self.model(input_ids=input_ids, use_cache=False, **inputs).logits.squeeze(0)
+            logits: Tensor = self.model(**inputs).logits
+            return logits.squeeze(0)
         finally:
             handle.remove()
 
@@ -179,7 +181,7 @@ class Policy(nn.Module):
         if bool((mask[:, 1:] <= mask[:, :-1]).all()) and bool((mask[:, 0] == 1).all()):
             return {}  # padded on the right: causal attention never looks at the padding
         inputs = {"attention_mask": mask}
-        if self._takes_positions:
+        if self.takes_positions:
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         return inputs
 
