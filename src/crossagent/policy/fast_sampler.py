@@ -141,7 +141,9 @@ class FastSampler(BatchedSampler):
 class _State:
     """Keys, values and masks of a batch while it decodes."""
 
-    def __init__(self, like: DynamicCache, lengths: np.ndarray, room: int, attention: str, device: torch.device) -> None:
+    def __init__(
+        self, like: DynamicCache, lengths: np.ndarray, room: int, attention: str, device: torch.device
+    ) -> None:
         self.width = int(lengths.max())
         slots, rows = self.width + room, len(lengths)
         self.cache = Cache(layers=[_Slots(layer, rows, slots, self.width) for layer in like.layers])
