@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from crossagent import pipeline
+from crossagent.cli import main
 from crossagent.errors import RecipeError
 from crossagent.recipe import Plan, load_recipe, validate
 from crossagent.registry import load_plugins
@@ -163,45 +165,88 @@ def test_another_recipe_under_the_same_name_is_refused_with_the_keys(unbroken: t
     assert "run_name=tiny-2" in str(caught.value)
 
 
-def test_eval_and_export_of_a_run(unbroken: tuple[Path, dict[str, Any]], crossagent: Run, tmp_path: Path) -> None:
-    run, summary = unbroken
-    result = crossagent("eval", run, "--json", "--suite", "id", "--episodes", "6")
-    assert result.returncode == 0, result.stderr
-    cell = json.loads(result.stdout)["eval"]["id"]["mixed"]
-    expected = summary["stages"][-1]["eval"]["id"]["mixed"]
-    assert {key: cell[key] for key in expected} == expected, "the run's own evaluation, repeated"
-    table = crossagent("eval", run / "sft", "--suite", "ood", "--spaces", "api", "--episodes", "3")
-    assert table.returncode == 0, table.stderr
-    assert "api" in table.stdout
-    unknown = crossagent("eval", run, "--suite", "odo")
-    assert unknown.returncode == 2
-    assert "Did you mean 'ood'?" in unknown.stderr
+@pytest.fixture
+def command(
+    toy_plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process, which has loaded torch already; return exit code, output and errors."""
+    monkeypatch.syspath_prepend(toy_plugin)
+    monkeypatch.chdir(tmp_path)
 
-    exported = crossagent("export", run, "plain")
-    assert exported.returncode == 0, exported.stderr
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_eval_repeats_what_the_run_found(
+    unbroken: tuple[Path, dict[str, Any]], command: Callable[..., tuple[int, str, str]]
+) -> None:
+    run, summary = unbroken
+    code, out, _ = command("eval", run, "--json", "--suite", "id")
+    assert code == 0
+    cell = json.loads(out)["eval"]["id"]["mixed"]
+    expected = summary["stages"][-1]["eval"]["id"]["mixed"]
+    assert {key: cell[key] for key in expected} == expected
+    code, out, _ = command("eval", run / "sft", "--suite", "ood", "--spaces", "api", "--episodes", "3")
+    assert code == 0
+    assert "sft/checkpoint" in out
+    assert "100 %" in out, "the share of the one space"
+    code, _, err = command("eval", run, "--suite", "odo")
+    assert code == 2
+    assert "Did you mean 'ood'?" in err
+
+
+def test_an_export_loads_without_us(
+    unbroken: tuple[Path, dict[str, Any]], command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    run, _ = unbroken
+    assert command("export", run, "plain")[0] == 0
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "plain")
     assert len(AutoTokenizer.from_pretrained(tmp_path / "plain")) <= model.get_input_embeddings().num_embeddings
-    again = crossagent("export", run, "plain")
-    assert again.returncode == 2
-    assert "not empty" in again.stderr
+    code, _, err = command("export", run, "plain")
+    assert code == 2
+    assert "not empty" in err
 
 
 def test_a_truncated_checkpoint_is_named(
-    unbroken: tuple[Path, dict[str, Any]], crossagent: Run, tmp_path: Path
+    unbroken: tuple[Path, dict[str, Any]], command: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
-    import shutil
-
     run, _ = unbroken
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
     file = broken / "mtrl/checkpoint/model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    for command in (["eval", broken], ["export", broken, "out"]):
-        result = crossagent(*command)
-        assert result.returncode == 2, result.stderr
-        assert "model.safetensors" in result.stderr
-        assert "Traceback" not in result.stderr
-        assert result.stdout == ""
+    for words in (["eval", broken], ["export", broken, "out"]):
+        code, out, err = command(*words)
+        assert code == 2
+        assert "model.safetensors" in err
+        assert out == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_run_from_the_command_line_in_a_process_of_its_own(crossagent: Run, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    small = [
+        "stages=[sft]",
+        "demonstrations.episodes=20",
+        "sft.epochs=1",
+        "evaluation.episodes=2",
+        "tracking.mlflow=true",
+    ]
+    result = crossagent("run", "tiny.yaml", *small)
+    assert result.returncode == 0, result.stderr
+    assert "after" in result.stdout
+    assert "expert" in result.stdout
+    assert (tmp_path / "runs/tiny/mlflow.db").is_file()
+    assert "off from here" not in result.stderr
+    again = crossagent("run", "tiny.yaml", *small)
+    assert again.returncode == 0
+    assert "is complete" in again.stdout
+    changed = crossagent("run", "tiny.yaml", *small, "seed=1")
+    assert changed.returncode == 2
+    assert "seed: 0 → 1" in changed.stderr
