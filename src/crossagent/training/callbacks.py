@@ -75,7 +75,7 @@ def save_resume_point(trainer: Any, module: Any, path: Path, rows: int) -> None:
     """Write a Lightning checkpoint, whole or not at all."""
     module.rows_done = rows
     temporary = path.with_suffix(".tmp")
-    trainer.save_checkpoint(temporary)
+    trainer.save_checkpoint(temporary, weights_only=False)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)

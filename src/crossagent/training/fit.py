@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from crossagent.seeding import derive
 from crossagent.training.callbacks import (
     METRICS,
     RESUME,
+    Evaluator,
     Interruptible,
     MetricsWriter,
     ResumePoint,
@@ -100,6 +104,36 @@ def fit_stage(
     else:
         metrics_file.unlink(missing_ok=True)
     torch.manual_seed(derive(run.seed, "torch", run.name))
+    with _quiet():
+        steps = _fit(module, data, run, resume, metrics_file, per_step, checkpoint_every, callbacks, trainer_options)
+    checkpoint = run.directory / CHECKPOINT
+    for callback in callbacks:
+        if isinstance(callback, Evaluator) and callback.keep_best:
+            callback.restore_best(module.policy)
+    module.policy.save(checkpoint)
+    resume.unlink(missing_ok=True)
+    rows = read_metrics(metrics_file)
+    return StageResult(
+        stage=run.name,
+        checkpoint=checkpoint,
+        steps=steps,
+        seconds=time.monotonic() - begun,
+        metrics=rows[-1] if rows else {},
+        resumed_from=rows_done,
+    )
+
+
+def _fit(
+    module: Any,
+    data: Any,
+    run: StageRun,
+    resume: Path,
+    metrics_file: Path,
+    per_step: int,
+    checkpoint_every: int,
+    callbacks: Sequence[lightning.Callback],
+    trainer_options: Mapping[str, Any],
+) -> int:
     trainer = lightning.Trainer(
         accelerator=run.accelerator,
         devices=run.devices,
@@ -123,19 +157,27 @@ def fit_stage(
     )
     loader: StatefulDataLoader[Any] = StatefulDataLoader(data, batch_size=None, shuffle=False, num_workers=0)
     trainer.fit(module, loader, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
-    checkpoint = run.directory / CHECKPOINT
-    if trainer.is_global_zero:
-        module.policy.save(checkpoint)
-        resume.unlink(missing_ok=True)
-    rows = read_metrics(metrics_file)
-    return StageResult(
-        stage=run.name,
-        checkpoint=checkpoint,
-        steps=int(trainer.global_step),
-        seconds=time.monotonic() - begun,
-        metrics=rows[-1] if rows else {},
-        resumed_from=rows_done,
-    )
+    return int(trainer.global_step)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advertisements, and its advice on choices made here on purpose, off the terminal."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                "Found .* module\\(s\\) in eval mode",  # modes are set per phase
+                "The 'train_dataloader' does not have many workers",
+                ".*treespec, LeafSpec.*",  # Lightning-AI/pytorch-lightning: torch 2.13's deprecation
+                "'set_vital' is deprecated",  # torchdata 0.11 on torch 2.13
+            ):
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _rows_done(resume: Path) -> int:

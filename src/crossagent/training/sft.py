@@ -70,7 +70,7 @@ class SFTModule(lightning.LightningModule):
         }
         self._sums = dict.fromkeys(self._sums, 0.0)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW, warm-up, cosine."""
         c = self.config
         schedule = warmup_cosine(self.total_steps, round(c.warmup * self.total_steps), c.min_lr_ratio)

@@ -6,7 +6,6 @@ A source plays with the weights of the moment and says what each turn earned; ad
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,11 +16,11 @@ from crossagent.algorithms import live_groups
 from crossagent.envs.recording import Demonstration
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.errors import CrossAgentError, RecipeError
-from crossagent.plugin import SampleRequest, Sampler, SamplingParams
-from crossagent.policy.prompt import PromptFormat
-from crossagent.rollout.loop import Episode, play
+from crossagent.plugin import Sampler, SamplingParams
+from crossagent.rollout.loop import Episode, PromptLike, Timing, play
 from crossagent.seeding import derive, rng
 from crossagent.training.config import GRPOConfig, StrlConfig
+from crossagent.training.single_turn import Judged, choose_states, judge
 from crossagent.types import Group, StopReason, Task, Trajectory, Turn
 
 
@@ -152,7 +151,7 @@ class MtrlSource:
         weights: Mapping[str, float],
         pool: WorkerPool,
         sampler: Sampler,
-        prompt: PromptFormat,
+        prompt: PromptLike,
         max_new_tokens: int,
         seed: int,
     ) -> None:
@@ -167,12 +166,16 @@ class MtrlSource:
         c = self.config
         trajectories: list[Trajectory] = []
         rewards: list[tuple[float, ...]] = []
-        wanted, start, rounds = c.groups, 0, 0
+        wanted, start, rounds, timing = c.groups, 0, 0, Timing()
         while wanted > 0 and rounds <= c.resample_rounds:
             picked = self.picker.pick(iteration, start, wanted)
             episodes = [
                 Episode(
-                    self.picker.tasks[index], derive(self.seed, "world", iteration, start + k), start + k, m, self.spaces
+                    self.picker.tasks[index],
+                    derive(self.seed, "world", iteration, start + k),
+                    start + k,
+                    m,
+                    self.spaces,
                 )
                 for k, index in enumerate(picked)
                 for m in range(c.group_size)
@@ -185,6 +188,7 @@ class MtrlSource:
                 params=self.params,
                 seed=self.seed,
                 step=iteration,
+                timing=timing,
             )
             for k, index in enumerate(picked):
                 self.picker.update(index, [t for t in played if t.group == start + k])
@@ -193,7 +197,12 @@ class MtrlSource:
             keep = live_trajectories(Played(tuple(trajectories), tuple(rewards)), c)
             alive = {t.group for t, k in zip(trajectories, keep, strict=True) if k}
             start, wanted, rounds = start + wanted, c.groups - len(alive), rounds + 1
-        metrics = {"rollout/groups": float(start), "rollout/resampled": float(start - c.groups)}
+        metrics = {
+            "rollout/groups": float(start),
+            "rollout/resampled": float(start - c.groups),
+            "time/generate": timing.generate_s,
+            "time/environment": timing.environment_s,
+        }
         return Played(tuple(trajectories), tuple(rewards), metrics)
 
     def state_dict(self) -> dict[str, Any]:
@@ -219,163 +228,16 @@ def live_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
     return [bool(k) for k in keep]
 
 
-# -- single turns --------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class State:
-    """One turn of a demonstration: what the policy would see, and what the expert did."""
-
-    demonstration: Demonstration
-    turn: int
-
-    @property
-    def space(self) -> str:
-        """The space the expert wrote in."""
-        return self.demonstration.turns[self.turn].space
-
-    @property
-    def prefix(self) -> tuple[str, ...]:
-        """The texts that lead to this state."""
-        return self.demonstration.texts[: self.turn]
-
-    @property
-    def text(self) -> str:
-        """What the expert wrote."""
-        return self.demonstration.turns[self.turn].text
-
-
-def states_of(demonstrations: Sequence[Demonstration], tasks: Mapping[str, Task]) -> list[State]:
-    """Return every turn of the demonstrations of these tasks, in order."""
-    return [State(d, t) for d in demonstrations if d.task in tasks for t in range(len(d.turns))]
-
-
-def balanced(states: Sequence[State], seed: int) -> list[State]:
-    """Return the states in a seeded order in which the spaces take turns, until the rarest is used up, then the rest."""
-    piles: dict[str, list[State]] = {}
-    for state in states:
-        piles.setdefault(state.space, []).append(state)
-    ranked: list[tuple[int, str, State]] = []
-    for name in sorted(piles):
-        rng(seed, "states", name).shuffle(piles[name])
-        ranked += [(rank, name, state) for rank, state in enumerate(piles[name])]
-    return [state for _, _, state in sorted(ranked, key=lambda item: item[:2])]
-
-
-def state_prompt(state: State, prompt: PromptFormat, spaces: Sequence[str]) -> tuple[int, ...]:
-    """Return the prompt of a state with all ``spaces`` listed, whatever the demonstration listed."""
-    turns = state.demonstration.turns
-    history = [(turn.observation, prompt.response_ids(turn.text, turn.space)) for turn in turns[: state.turn]]
-    return prompt.prompt_ids(state.demonstration.instruction, spaces, history, turns[state.turn].observation)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One sampled response in a state, and whether it comes to what the expert did."""
-
-    response_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    finished: bool
-    text: str
-    space: str | None
-    invalid: str
-    hit: bool
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A state with its attempts."""
-
-    state: State
-    prompt_ids: tuple[int, ...]
-    attempts: tuple[Attempt, ...]
-    failure: str = ""
-    """Why the world could not be asked; then there are no attempts."""
-    earning: frozenset[str] = frozenset()
-    """The spaces whose expert's proposal, or an attempt, comes to the same as the demonstrated action."""
-
-
-class StateSampler:
-    """Samples responses in demonstration states and compares them with the demonstrated action, as raw ticks."""
-
-    def __init__(
-        self,
-        *,
-        tasks: Mapping[str, Task],
-        spaces: Sequence[str],
-        pool: WorkerPool,
-        sampler: Sampler,
-        prompt: PromptFormat,
-        params: SamplingParams,
-        horizon: int,
-        seed: int,
-    ) -> None:
-        self.tasks, self.spaces, self.pool, self.sampler = dict(tasks), tuple(spaces), pool, sampler
-        self.prompt, self.params, self.horizon, self.seed = prompt, params, horizon, seed
-        self.seconds = {"generate": 0.0, "environment": 0.0}
-
-    def attempt(self, states: Sequence[State], samples: int, step: int) -> list[Tried]:
-        """Return ``samples`` attempts in each state; results do not depend on the pool's size."""
-        prompts = [state_prompt(state, self.prompt, self.spaces) for state in states]
-        requests = [
-            SampleRequest(ids, derive(self.seed, "sample", step, group, member, 0))
-            for group, ids in enumerate(prompts)
-            for member in range(samples)
-        ]
-        begun = time.monotonic()
-        drawn = self.sampler.sample(requests, self.params)
-        texts = [self.prompt.decode(sample.response_ids) for sample in drawn]
-        self.seconds["generate"] += time.monotonic() - begun
-        begun = time.monotonic()
-        jobs = []
-        for group, state in enumerate(states):
-            distinct = tuple(dict.fromkeys(texts[group * samples : (group + 1) * samples]))
-            task = self.tasks[state.demonstration.task]
-            jobs.append((task, state.demonstration.seed, state.prefix, (state.text, *distinct), self.horizon))
-        # States of one episode, neighbours in a slot, are replayed from each other.
-        order = sorted(range(len(states)), key=lambda g: (jobs[g][0].name, jobs[g][1], len(jobs[g][2]), g))
-        per_slot = -(-len(order) // self.pool.slots) if order else 1
-        lowered: dict[int, Any] = {}
-        answers = self.pool.call_many("lower", [(k // per_slot, jobs[g]) for k, g in enumerate(order)])
-        for g, answer in zip(order, answers, strict=True):
-            lowered[g] = answer
-        proposals = self.pool.call_many("proposals", [(k // per_slot, jobs[g][:3] + (self.horizon,)) for k, g in enumerate(order)])
-        proposed = dict(zip(order, proposals, strict=True))
-        self.seconds["environment"] += time.monotonic() - begun
-        result = []
-        for group, state in enumerate(states):
-            if isinstance(lowered[group], EnvFailure) or lowered[group][0].ticks is None:
-                why = str(lowered[group]) if isinstance(lowered[group], EnvFailure) else lowered[group][0].invalid
-                result.append(Tried(state, prompts[group], (), why or "the demonstrated action is invalid"))
-                continue
-            goal = lowered[group][0].ticks
-            by_text = dict(zip(jobs[group][3][1:], lowered[group][1:], strict=True))
-            attempts = []
-            for member in range(samples):
-                sample, text = drawn[group * samples + member], texts[group * samples + member]
-                action, finished = by_text[text], sample.finish_reason == "stop"
-                invalid = action.invalid if finished else "cut at the token limit"
-                attempts.append(
-                    Attempt(
-                        sample.response_ids,
-                        sample.logprobs,
-                        finished,
-                        text,
-                        action.space,
-                        invalid,
-                        hit=finished and action.ticks is not None and action.ticks == goal,
-                    )
-                )
-            others = proposed[group]
-            earning = {} if isinstance(others, EnvFailure) else others
-            spaces = {name for name, ticks in earning.items() if ticks == goal} | {state.space}
-            spaces |= {a.space for a in attempts if a.hit and a.space}
-            result.append(Tried(state, prompts[group], tuple(attempts), "", frozenset(spaces)))
-        return result
+# -- single turns -----------------------------------------------------------------------------------------------------
+_SURVEY = 128
+"""States in which the experts of all spaces are asked what they would do, once per stage."""
 
 
 class StrlSource:
-    """Single turns: a group is one demonstration state; reward 1 where the response comes to the demonstrated action.
+    """Single turns: a group is one demonstrated state; reward 1 where the response comes to the demonstrated action.
 
-    With weights 0 and no cost the return is the reward; an invalid response also pays the penalty.
+    Nothing is executed, so there is no cost; a response that is no action pays the penalty. Iteration k plays the k-th
+    stretch of a seeded order of all states, in which the spaces the experts wrote in take turns.
     """
 
     def __init__(
@@ -387,57 +249,74 @@ class StrlSource:
         spaces: Sequence[str],
         pool: WorkerPool,
         sampler: Sampler,
-        prompt: PromptFormat,
+        prompt: PromptLike,
         max_new_tokens: int,
         seed: int,
     ) -> None:
-        """Use the states of those ``demonstrations`` whose task is one of ``tasks``.
+        """Use those ``demonstrations`` whose task is one of ``tasks``.
 
         Raises:
-            RecipeError: There is no such state.
+            RecipeError: There is none.
         """
         self.config, self.spaces, self.seed = config, tuple(spaces), seed
         self.weights: Mapping[str, float] = {}
-        by_name = {task.name: task for task in tasks}
-        self.states = balanced(states_of(demonstrations, by_name), seed)
+        self.tasks = {task.name: task for task in tasks}
+        usable = [d for d in demonstrations if d.task in self.tasks]
+        self.states = choose_states(usable, config.iterations * config.groups, seed)
         if not self.states:
             raise RecipeError("strl: no demonstration is of a training task; demonstrate some of training_tasks")
-        self.sampler = StateSampler(
-            tasks=by_name,
-            spaces=spaces,
-            pool=pool,
-            sampler=sampler,
-            prompt=prompt,
-            params=SamplingParams(config.temperature, config.max_new_tokens or max_new_tokens),
-            horizon=config.horizon,
-            seed=seed,
-        )
+        self.pool, self.sampler, self.prompt = pool, sampler, prompt
+        self.params = SamplingParams(config.temperature, config.max_new_tokens or max_new_tokens)
 
     def play(self, iteration: int) -> Played:
         """Play the next ``groups`` states."""
         c = self.config
         first = iteration * c.groups
-        states = [self.states[(first + k) % len(self.states)] for k in range(c.groups)]
-        before = dict(self.sampler.seconds)
-        tried = self.sampler.attempt(states, c.group_size, iteration)
-        trajectories, rewards = [], []
-        for group, one in enumerate(tried):
-            for member in range(c.group_size):
-                trajectory = _single_turn(one, group, member, self.spaces)
-                trajectories.append(trajectory)
-                rewards.append(turn_rewards(trajectory, {}, c.invalid_penalty))
-        alive = [one for one in tried if not one.failure]
-        metrics = {
-            "rollout/groups": float(len(tried)),
-            "strl/states_failed": float(len(tried) - len(alive)),
-            "time/generate": self.sampler.seconds["generate"] - before["generate"],
-            "time/environment": self.sampler.seconds["environment"] - before["environment"],
-        }
-        if alive:
-            crossed = [any(a.hit and a.space != one.state.space for a in one.attempts) for one in alive]
-            metrics["strl/two_spaces_can_earn"] = sum(len(one.earning) >= 2 for one in alive) / len(alive)
-            metrics["strl/cross_space_hits"] = sum(crossed) / len(alive)
-        return Played(tuple(trajectories), tuple(rewards), metrics)
+        states = [self.states[(first + k) % len(self.states)] for k in range(min(c.groups, len(self.states)))]
+        judged, dropped = judge(
+            states,
+            c.group_size,
+            tasks=self.tasks,
+            spaces=self.spaces,
+            pool=self.pool,
+            sampler=self.sampler,
+            prompt=self.prompt,
+            params=self.params,
+            horizon=c.horizon,
+            seed=self.seed,
+            step=iteration,
+        )
+        trajectories = [
+            _single_turn(one, g, m, self.spaces) for g, one in enumerate(judged) for m in range(c.group_size)
+        ]
+        rewards = tuple(turn_rewards(t, {}, c.invalid_penalty) for t in trajectories)
+        metrics = {"rollout/groups": float(len(states)), "strl/states_dropped": float(dropped)}
+        if judged:
+            right = [
+                {low.space for low, reward in zip(one.lowered, one.rewards, strict=True) if reward} for one in judged
+            ]
+            crossed = [bool(spaces - {one.state.space}) for one, spaces in zip(judged, right, strict=True)]
+            metrics["strl/two_spaces_earned"] = sum(len(spaces) >= 2 for spaces in right) / len(right)
+            metrics["strl/cross_space_hits"] = sum(crossed) / len(crossed)
+        if iteration == 0:
+            metrics |= self.survey()
+        return Played(tuple(trajectories), rewards, metrics)
+
+    def survey(self, states: int = _SURVEY) -> dict[str, float]:
+        """Return the share of states in which two or more spaces can earn the reward, as their experts show: without any,
+        the stage teaches nothing about choosing. A lower bound: another action of a space might do as well.
+        """
+        chosen = self.states[:states]
+        jobs = [
+            (self.tasks[s.demonstration.task], s.demonstration.seed, s.prefix, (s.expert_text,), self.config.horizon)
+            for s in chosen
+        ]
+        able = []
+        for state, answer in zip(chosen, self.pool.spread("alternatives", jobs), strict=True):
+            if not isinstance(answer, EnvFailure):
+                goal, *others = answer
+                able.append({state.space} | {o.space for o in others if o.ticks is not None and o.ticks == goal.ticks})
+        return {"strl/two_spaces_can_earn": sum(len(spaces) >= 2 for spaces in able) / len(able)} if able else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the states of an iteration follow from its number."""
@@ -447,33 +326,34 @@ class StrlSource:
         """Nothing."""
 
 
-def _single_turn(one: Tried, group: int, member: int, spaces: tuple[str, ...]) -> Trajectory:
-    demo = one.state.demonstration
-    common: dict[str, Any] = {
-        "task": demo.task,
-        "category": demo.category,
-        "env": "",
-        "seed": demo.seed,
-        "group": group,
-        "member": member,
-        "spaces": spaces,
-    }
-    if one.failure:
-        return Trajectory(**common, turns=(), stop_reason=StopReason.failure, success=False, failure=one.failure)
-    attempt = one.attempts[member]
-    shown = demo.turns[one.state.turn]
+def _single_turn(judged: Judged, group: int, member: int, spaces: tuple[str, ...]) -> Trajectory:
+    """Return one response as a trajectory of one turn; success is equality with the demonstrated action."""
+    demonstration, sample, low = judged.state.demonstration, judged.samples[member], judged.lowered[member]
+    shown = demonstration.turns[judged.state.turn]
+    invalid = "" if low.ticks is not None else low.invalid or "invalid"
     turn = Turn(
-        prompt_ids=one.prompt_ids,
-        response_ids=attempt.response_ids,
-        sampler_logprobs=attempt.logprobs,
-        finish_reason="stop" if attempt.finished else "length",
+        prompt_ids=judged.requests[member].prompt_ids,
+        response_ids=sample.response_ids,
+        sampler_logprobs=sample.logprobs,
+        finish_reason=sample.finish_reason,
+        forced=len(judged.requests[member].forced_ids),
         observation=shown.observation,
-        text=attempt.text,
-        space=attempt.space,
-        payload=None if attempt.invalid else {"demonstrated": shown.text},
-        invalid=attempt.invalid,
-        reward=float(attempt.hit),
+        text=judged.texts[member],
+        space=low.space,
+        payload=None if invalid else {"demonstrated": shown.text},
+        invalid=invalid,
+        reward=judged.rewards[member],
         anchor_key=shown.anchor_key,
     )
-    stop = StopReason.terminated if attempt.finished else StopReason.cut
-    return Trajectory(**common, turns=(turn,), stop_reason=stop, success=attempt.hit)
+    return Trajectory(
+        task=demonstration.task,
+        category=demonstration.category,
+        env="",
+        seed=demonstration.seed,
+        group=group,
+        member=member,
+        turns=(turn,),
+        stop_reason=StopReason.terminated if sample.finish_reason == "stop" else StopReason.cut,
+        success=judged.rewards[member] > 0,
+        spaces=spaces,
+    )
