@@ -19,7 +19,7 @@ from crossagent.errors import CrossAgentError
 if TYPE_CHECKING:
     from rich.console import Console
 
-USER_ERROR, INTERRUPTED = 2, 130
+FAILED_CHECK, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="test an installed action space or environment against the contract")
     check.add_argument("name", metavar="NAME", help="an action space or an environment, as `plugins` lists it")
+    check.add_argument("--environment", metavar="ENV", help="check a space on this one only (default: all that fit)")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(command=_check)
 
@@ -196,7 +197,18 @@ def _tasks(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from crossagent.registry import load_plugins
+    from crossagent.testing import check_plugin
+
+    findings = check_plugin(load_plugins(), args.name, args.environment)
+    if args.json:
+        rows = [{"rule": finding.rule, "message": finding.message} for finding in findings]
+        _print_json({"name": args.name, "passed": not findings, "findings": rows})
+    else:
+        for finding in findings:
+            print(f"✗ {finding}")
+        print(f"{args.name}: " + (f"{len(findings)} findings" if findings else "passed"))
+    return FAILED_CHECK if findings else 0
 
 
 def _export(args: argparse.Namespace) -> int:

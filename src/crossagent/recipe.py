@@ -96,12 +96,14 @@ class EvaluationConfig:
     )
     episodes: int = 100
     """Episodes per suite and agent, spread evenly over the suite's tasks."""
+    validation_episodes: int = 64
+    """Episodes of the evaluations within a stage (``mtrl.evaluate_every``): training tasks, worlds of their own."""
     single_spaces_after: list[str] = field(default_factory=lambda: ["sft", "last"])
     """Stages after which each space is evaluated alone too; ``last`` is the recipe's last stage."""
     experts: bool = True
     """Evaluate the environment's experts, one interface at a time: the ceiling of each space."""
     temperature: float = 1.0
-    seed: int = 1_000_003
+    seed: int = 0
     """Seeds of evaluation worlds derive from it alone: every recipe and every stage meets the same worlds."""
 
 

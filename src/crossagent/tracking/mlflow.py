@@ -46,9 +46,9 @@ class Tracker:
         """Log finite numbers to a stage's nested run (``""``: the parent)."""
         self._guard(lambda: self._log_metrics(stage, metrics, step))
 
-    def log_artifact(self, path: Path, stage: str = "") -> None:
-        """Copy a file into the run's artifacts."""
-        self._guard(lambda: self._client.log_artifact(self._run(stage), str(path)))
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """Copy a file into the artifacts of the parent run."""
+        self._guard(lambda: self._client.log_artifact(self._run(""), str(path), folder or None))
 
     def end(self, stage: str = "", status: str = "FINISHED") -> None:
         """Close a stage's run, or the parent; ``status`` as MLflow has it: FINISHED, FAILED, KILLED."""

@@ -103,8 +103,8 @@ def cells_table(cells: Mapping[str, Mapping[str, Any]], title: str) -> Table:
 
 def print_wide(console: Console, rendered: Table) -> None:
     """Print a table as wide as it needs, also where the output is narrow or redirected: nothing is cut."""
-    width = max(console.width, console.measure(rendered, options=console.options.update(width=400)).maximum)
-    console.print(rendered, width=width, crop=False, soft_wrap=True)
+    console.width = max(console.width, console.measure(rendered, options=console.options.update(width=400)).maximum)
+    console.print(rendered, crop=False, soft_wrap=True)
 
 
 def _spaces(summary: Mapping[str, Any], experts: Mapping[str, Mapping[str, Any]]) -> list[str]:
