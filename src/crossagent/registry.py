@@ -12,6 +12,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -318,12 +319,12 @@ def _build(path: str, options: Mapping[str, Any], where: str) -> Any:
         factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except Exception as error:  # a plugin's import may raise anything
         raise PluginError(f"{where}: cannot load {path!r}: {type(error).__name__}: {error}") from error
-    parameters = inspect.signature(factory).parameters.values()
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    for option in options:
-        if option not in known and not takes_any:
-            raise PluginError(f"{where}: unknown option {option!r}. {did_you_mean(option, known)}")
+    with suppress(ValueError):  # a builtin without a signature: calling it will tell
+        parameters = inspect.signature(factory).parameters.values()
+        known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        unknown = [option for option in options if option not in known]
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            raise PluginError(f"{where}: unknown option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
     try:
         return factory(**options)
     except Exception as error:

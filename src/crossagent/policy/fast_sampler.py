@@ -146,7 +146,8 @@ class _State:
     ) -> None:
         self.width = int(lengths.max())
         slots, rows = self.width + room, len(lengths)
-        self.cache = Cache(layers=[_Slots(layer, rows, slots, self.width) for layer in like.layers])
+        self.slots = [_Slots(layer, rows, slots, self.width) for layer in like.layers]
+        self.cache = Cache(layers=list(self.slots))
         self.lengths = torch.from_numpy(lengths).to(device)
         self.mask = torch.zeros(rows, slots, dtype=torch.bool, device=device)
         self.mask[:, : self.width] = torch.arange(self.width, device=device) < self.lengths.unsqueeze(-1)
@@ -157,7 +158,8 @@ class _State:
 
     def fill(self, cache: DynamicCache, rows: Tensor, start: int) -> None:
         """Copy what a chunk of prompts left in its cache to the rows from ``start`` on."""
-        for slots, layer in zip(self.cache.layers, cache.layers, strict=True):
+        layer: Any
+        for slots, layer in zip(self.slots, cache.layers, strict=True):
             length = layer.keys.shape[2]
             slots.keys[start : start + len(rows), :, :length] = layer.keys[rows]
             slots.values[start : start + len(rows), :, :length] = layer.values[rows]
@@ -168,7 +170,7 @@ class _State:
         self.steps += 1
         mask = self.mask[:, None, None, : self.width + self.steps]
         if self.attention == "eager":
-            dtype = self.cache.layers[0].keys.dtype
+            dtype = self.slots[0].keys.dtype
             mask = torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
         return mask, positions
 
@@ -176,12 +178,15 @@ class _State:
         """Drop all other rows."""
         self.lengths, self.mask = self.lengths[rows], self.mask[rows]
         self.done = self.done[rows.cpu().numpy()]
-        for slots in self.cache.layers:
+        for slots in self.slots:
             slots.keys, slots.values = slots.keys[rows], slots.values[rows]
 
 
 class _Slots(CacheLayerMixin):
     """Keys and values of one layer, [row, head, slot, dim], written in place."""
+
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, like: Any, rows: int, slots: int, filled: int) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,10 +101,9 @@ def _random_call(env: Environment, interfaces: Sequence[str], rng: random.Random
     if name == "control":
         control: Control = env.interface("control")
         q = control.camera_quantum
-        keys, buttons = rng.choice(((), *control.keys())), rng.choice(((), *control.buttons()))
-        control.step(
-            (keys,) if keys else (), (buttons,) if buttons else (), (rng.randint(-3, 3) * q, rng.randint(-3, 3) * q)
-        )
+        keys = rng.sample(control.keys(), rng.randint(0, 1))
+        buttons = rng.sample(control.buttons(), rng.randint(0, 1))
+        control.step(keys, buttons, (rng.randint(-3, 3) * q, rng.randint(-3, 3) * q))
     elif name == "pointer":
         pointer: Pointer = env.interface("pointer")
         rects = list(pointer.targets().values())
@@ -142,12 +142,10 @@ def interfaces_are_there(case: EnvironmentCase) -> Iterator[str]:
             yield f"the spec declares the interface {name!r}, but interface({name!r}) raises KeyError; offer it or leave it out"
             continue
         if name in _PROTOCOLS and not isinstance(found, _PROTOCOLS[name]):
-            missing = (
-                [m for m in _PROTOCOLS[name].__protocol_attrs__ if not hasattr(found, m)]
-                if hasattr(_PROTOCOLS[name], "__protocol_attrs__")
-                else []
-            )
-            yield f"the interface {name!r} lacks {', '.join(sorted(missing)) or 'methods'} of {_PROTOCOLS[name].__name__}; see crossagent.plugin"
+            protocol = _PROTOCOLS[name]
+            members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_")]
+            missing = sorted(m for m in members if not hasattr(found, m))
+            yield f"the interface {name!r} lacks {', '.join(missing)}; see {protocol.__name__} in crossagent.plugin"
     try:
         case.env.interface("no_such_interface")
     except KeyError:
@@ -430,10 +428,8 @@ def experts_propose_calls(case: EnvironmentCase) -> Iterator[str]:
                 continue
             json.dumps([c.args for c in calls])
             for call in calls:
-                try:
+                with suppress(SkillFailed):
                     getattr(case.env.interface(interface), call.method)(*call.args)
-                except SkillFailed:
-                    pass
         if not proposals:
             yield f"{path} is stuck at the start of all {len(case.tasks)} tasks tried; an expert must begin somewhere"
 

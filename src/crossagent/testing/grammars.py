@@ -96,7 +96,7 @@ def random_match(pattern: str, rng: random.Random) -> str:
 
 @lru_cache(maxsize=256)
 def _parsed(pattern: str) -> Any:
-    from re import _parser  # type: ignore[attr-defined]  # the only parse of a regular expression in the library
+    from re import _parser  # the only parse of a regular expression that the library has
 
     return _parser.parse(pattern)
 

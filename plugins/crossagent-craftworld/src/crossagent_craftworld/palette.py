@@ -107,7 +107,7 @@ def outline_boxes(state: str) -> tuple[Box, ...]:
         return tuple((x0, y0, z0, x1, min(y1, 1.0), z1) for x0, y0, z0, x1, y1, z1 in boxes)
     if name.endswith(("_button", "_pressure_plate")):
         return ((0.0625, 0.0, 0.0625, 0.9375, 0.125, 0.9375),)
-    return (_OUTLINES.get(name, PLANT_OUTLINE),)
+    return (_OUTLINES[name],) if name in _OUTLINES else PLANT_OUTLINE
 
 
 NAMES: list[str] = []

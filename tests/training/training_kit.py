@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.plugin import ActionSpaceSpec, SampleRequest, SamplingParams
