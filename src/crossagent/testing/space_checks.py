@@ -136,6 +136,18 @@ def prompt_fragment(case: SpaceCase) -> Iterator[str]:
         yield "prompt_fragment changes the world; only look"
 
 
+def described_once(case: SpaceCase) -> Iterator[str]:
+    """Prompt and grammar are the same in every state: they are asked for once per run, before any episode."""
+    tokenizer = case.space.tokenizer
+    said = [(tokenizer.prompt_fragment(case.env), tokenizer.grammar(case.env))]
+    for i, task in enumerate(case.tasks):
+        case.env.reset(task, case.seed + i)
+        said.append((tokenizer.prompt_fragment(case.env), tokenizer.grammar(case.env)))
+        if said[-1] != said[0]:
+            what = "prompt_fragment" if said[-1][0] != said[0][0] else "grammar"
+            yield f"{what} differs between two states (task {task.name!r}); take from the world only what never changes"
+
+
 def grammar_parses(case: SpaceCase) -> Iterator[str]:
     """The grammar loads in Lark, and its names cannot collide with another space's."""
     prefix = case.space.name
@@ -362,6 +374,7 @@ SPACE_RULES = (
     declaration,
     interfaces_offered,
     header,
+    described_once,
     prompt_fragment,
     grammar_parses,
     grammar_starts_with_header,
