@@ -257,7 +257,7 @@ class ToySkillsOfTheEpisode(ToySkills):
 
 class Numb(ToyWorld):
     def _move_animals(self) -> None:
-        np.random.rand()  # noqa: NPY002
+        np.random.rand()
 
 
 def meddling() -> EnvironmentSpec:
