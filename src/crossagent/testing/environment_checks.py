@@ -314,8 +314,8 @@ def control_is_well_formed(case: EnvironmentCase) -> Iterator[str]:
     case.env.reset(case.tasks[0], case.seed)
     control: Control = case.env.interface("control")
     q, limit = control.camera_quantum, control.camera_limit
-    if not (isinstance(q, int) and isinstance(limit, int) and 0 < q <= limit):
-        yield f"camera_quantum is {q!r} and camera_limit {limit!r}; expected integers with 0 < quantum ≤ limit"
+    if not (isinstance(q, int) and isinstance(limit, int) and 0 < q <= limit and limit % q == 0):
+        yield f"camera_quantum is {q!r} and camera_limit {limit!r}; expected positive integers, the limit a multiple of the quantum"
         return
     yield from _names("keys()", control.keys(), _KEY)
     yield from _names("buttons()", control.buttons(), _KEY)
