@@ -24,8 +24,6 @@ BLOCK_REACH = 4.0
 """Stops walking when a block is this near: what an observation shows as 4 (reach is 4.5)."""
 ARRIVED = 0.7
 """Near enough to the middle of a cell."""
-_STRAIGHT = 300
-"""Mouse pixels off the heading up to which one walks while turning."""
 _JUMP_COST, _DROP_COST = 1.5, 0.3
 _WALK_UP = ("space", "w")
 _HARMFUL = frozenset({"cactus", "magma_block", "campfire", "soul_campfire", "sweet_berry_bush", "fire"})
@@ -252,7 +250,7 @@ def _towards(world: World, point: tuple[float, float], mouse: Limits, tilt: int 
     level = sight.aim(world, (point[0], world.eye()[1], point[1]), mouse.quantum)
     dx = level[0] if math.hypot(point[0] - b.x, point[1] - b.z) > 0.2 else 0
     camera = mouse.clip(dx, level[1] if tilt is None else tilt)
-    if abs(dx) > _STRAIGHT:
+    if abs(dx) >= mouse.limit:
         return RawTick((), (), camera)
     return RawTick(_WALK_UP if b.hit_wall or b.in_water else ("w",), (), camera)
 
@@ -288,7 +286,7 @@ def approach(world: World, thing: sight.Thing, reach: float, mouse: Limits) -> R
     ahead = next((c for c in ((x, here[1] + up, z) for up in (0, 1, -1)) if stand(world, c)), None)
     if ahead is not None and straight(world, ahead):
         camera = mouse.clip(thing.dx, thing.dy)
-        if abs(thing.dx) > _STRAIGHT:
+        if abs(thing.dx) >= mouse.limit:
             return RawTick((), (), camera)
         return RawTick(_WALK_UP if b.hit_wall or b.in_water else ("w",), (), camera)
     step = walk(world, stands_near(world, thing.cell), mouse)
@@ -360,7 +358,21 @@ def fight(world: World, mob: Mob, mouse: Limits) -> RawTick | None:
             return step
     camera = mouse.clip(thing.dx, thing.dy)
     ready = world.charged() and mob.hurt <= 10 and "left" not in world.buttons and camera == (thing.dx, thing.dy)
-    return RawTick((), ("left",) if ready else (), camera)
+    return RawTick(("s",) if _too_close(world, mob) else (), ("left",) if ready else (), camera)
+
+
+def _too_close(world: World, mob: Mob) -> bool:
+    """Return whether an angry mob is about to be in striking distance, and there is room to step back."""
+    if not mob.angry or not mob.info.attack:
+        return False
+    b, m = world.body, mob.body
+    dx, dz = b.x - m.x, b.z - m.z
+    away = math.hypot(dx, dz)
+    if away > mob.strike_range(b.half) + 0.5 or away < 1e-6:
+        return False
+    x, z = math.floor(b.x + dx / away), math.floor(b.z + dz / away)
+    y = feet(world)[1]
+    return any(stand(world, (x, h, z)) for h in (y, y - 1))
 
 
 def step_onto(world: World, point: tuple[float, float, float], mouse: Limits) -> RawTick | None:
