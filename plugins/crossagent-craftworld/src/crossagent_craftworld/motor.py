@@ -290,9 +290,8 @@ def approach(world: World, thing: sight.Thing, reach: float, mouse: Limits) -> R
             return RawTick((), (), camera)
         return RawTick(_WALK_UP if b.hit_wall or b.in_water else ("w",), (), camera)
     step = walk(world, stands_near(world, thing.cell), mouse)
-    if step is None:
-        raise Stuck("out of reach")
-    return step
+    # near by the map, yet not in reach (standing in water, on an edge): go for it
+    return _towards(world, (thing.point[0], thing.point[2]), mouse, thing.dy) if step is None else step
 
 
 def dig(world: World, cell: Cell, mouse: Limits) -> RawTick | None:
@@ -358,21 +357,25 @@ def fight(world: World, mob: Mob, mouse: Limits) -> RawTick | None:
             return step
     camera = mouse.clip(thing.dx, thing.dy)
     ready = world.charged() and mob.hurt <= 10 and "left" not in world.buttons and camera == (thing.dx, thing.dy)
-    return RawTick(("s",) if _too_close(world, mob) else (), ("left",) if ready else (), camera)
+    return RawTick(_evade(world, mob), ("left",) if ready else (), camera)
 
 
-def _too_close(world: World, mob: Mob) -> bool:
-    """Return whether an angry mob is about to be in striking distance, and there is room to step back."""
+def _evade(world: World, mob: Mob) -> tuple[str, ...]:
+    """Return the key that steps out of an angry mob's striking distance: back, else to a side; none when safe."""
     if not mob.angry or not mob.info.attack:
-        return False
+        return ()
     b, m = world.body, mob.body
     dx, dz = b.x - m.x, b.z - m.z
     away = math.hypot(dx, dz)
     if away > mob.strike_range(b.half) + 0.5 or away < 1e-6:
-        return False
-    x, z = math.floor(b.x + dx / away), math.floor(b.z + dz / away)
+        return ()
+    dx, dz = dx / away, dz / away
     y = feet(world)[1]
-    return any(stand(world, (x, h, z)) for h in (y, y - 1))
+    for key, x, z in (("s", dx, dz), ("a", -dz, dx), ("d", dz, -dx)):
+        cell_x, cell_z = math.floor(b.x + x), math.floor(b.z + z)
+        if any(stand(world, (cell_x, h, cell_z)) for h in (y, y - 1)):
+            return (key,)
+    return ()
 
 
 def step_onto(world: World, point: tuple[float, float, float], mouse: Limits) -> RawTick | None:

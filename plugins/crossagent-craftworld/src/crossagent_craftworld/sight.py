@@ -111,11 +111,12 @@ def block(world: World, cell: Cell, quantum: int) -> Thing | None:
 
 def mob(world: World, who: Mob, quantum: int) -> Thing | None:
     """Return a mob as a visible thing, or None."""
-    point = who.center()
-    if not world.sees(point, RANGE):
+    b = who.body
+    parts = [(b.x, b.y + b.height * share, b.z) for share in (0.5, 0.85, 0.15)]
+    point = next((p for p in parts if world.sees(p, RANGE)), None)
+    if point is None:
         return None
     ex, ey, ez = world.eye()
-    b = who.body
     length = max(1e-6, math.dist((ex, ey, ez), point))
     box = (-b.half, 0.0, -b.half, b.half, b.height, b.half)
     ray = ((point[0] - ex) / length, (point[1] - ey) / length, (point[2] - ez) / length)
