@@ -1,0 +1,37 @@
+"""The expert of the skill library: names what is to be done."""
+
+from __future__ import annotations
+
+from crossagent.plugin import Call, Environment, ExpertStuck
+from crossagent_craftworld.experts.goals import TABLE, craftworld, goal_of, mob_to_fight, visible, wants_tool
+
+
+class SkillsExpert:
+    """Calls one skill at a time. With the basic library it goes to a table and opens it, and gets no further there."""
+
+    interface = "skills"
+
+    def propose(self, env: Environment) -> list[Call]:
+        """Return one skill call."""
+        world_env = craftworld(env)
+        goal = goal_of(world_env)
+        if goal.event == "craft_item":
+            if not goal.needs_table or world_env.interface("skills").full:
+                return _call("craft", goal.name)
+            window = world_env.world.inventory.window
+            if window is not None and window.kind == TABLE:
+                raise ExpertStuck("no skill crafts at a table")
+            visible(world_env, TABLE)
+            return _call("open", TABLE)
+        if wants_tool(world_env, goal) and goal.tool is not None:
+            return _call("equip", goal.tool)
+        if goal.event == "mine_block":
+            visible(world_env, goal.name)
+            return _call("mine", goal.name)
+        mob_to_fight(world_env, goal.name)
+        visible(world_env, goal.name)
+        return _call("attack", goal.name)
+
+
+def _call(name: str, *args: str) -> list[Call]:
+    return [Call("skills", "call", (name, *args))]
