@@ -8,7 +8,14 @@ from crossagent.plugin import Call, Environment, ExpertStuck, RawTick
 from crossagent_craftworld import motor, sight
 from crossagent_craftworld.experts.crafting import Click, layout, next_click
 from crossagent_craftworld.experts.goals import (
-    TABLE, Goal, block_to_dig, craftworld, goal_of, mob_to_fight, visible, wants_tool,
+    TABLE,
+    Goal,
+    block_to_dig,
+    craftworld,
+    goal_of,
+    mob_to_fight,
+    visible,
+    wants_tool,
 )  # fmt: skip
 from crossagent_minecraft_data.windows import Window, hit
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from crossagent.plugin import Environment, ExpertStuck
 from crossagent_craftworld import sight
+from crossagent_craftworld.experts.crafting import table_needed
 from crossagent_craftworld.mobs import Mob
-from crossagent_minecraft_data.recipes import recipes_for
 
 if TYPE_CHECKING:
     from crossagent_craftworld.env import CraftWorld
@@ -26,7 +26,7 @@ class Goal:
     tool: str | None
     """What the task gives to hold."""
     needs_table: bool
-    """Of a craft: no recipe for it fits the hand's grid."""
+    """Of a craft: what the player has makes it at a table only."""
 
 
 def craftworld(env: Environment) -> CraftWorld:
@@ -45,8 +45,7 @@ def goal_of(env: CraftWorld) -> Goal:
         raise ExpertStuck(f"task {env.task.name} has no goal in its set-up")
     if env.over:
         raise ExpertStuck("the episode is over")
-    recipes = recipes_for(goal["name"]) if goal["event"] == "craft_item" else ()
-    needs_table = bool(recipes) and all(recipe.needs_table for recipe in recipes)
+    needs_table = goal["event"] == "craft_item" and table_needed(goal["name"], env.world.inventory.totals())
     return Goal(goal["event"], goal["name"], env.task.setup.get("hand"), needs_table)
 
 
