@@ -111,14 +111,20 @@ class Environment(ABC):
 
     @contextmanager
     def tick_limit(self, ticks: int) -> Iterator[None]:
-        """Allow this many ticks inside the block; the next one raises :class:`TickLimit`, which ends the block."""
-        self._ticks_left = ticks
+        """Allow this many ticks inside the block; the next one raises :class:`TickLimit`, which ends the block.
+
+        Blocks nest: an inner one allows no more than is left of the outer one, and uses that up.
+        """
+        outer = self._ticks_left
+        allowed = ticks if outer is None else min(ticks, outer)
+        self._ticks_left = allowed
         try:
             yield
         except TickLimit:
             pass
         finally:
-            self._ticks_left = None
+            used = allowed - (self._ticks_left or 0)
+            self._ticks_left = None if outer is None else outer - used
 
 
 class TaskSuite(Protocol):

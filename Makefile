@@ -1,0 +1,53 @@
+# make quickstart   install, then train and evaluate the quickstart
+# make test         install, then the fast tests          make test-all   the slow ones too
+# make lint         ruff, mypy, import-linter              make bench      the quickstart over three seeds
+SHELL := /bin/sh
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	if $$p $(NEW_ENOUGH) 2>/dev/null; then echo $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
+EDITABLE := $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(dir $(p))))
+
+# One thread per process: there is a process per core already, and more threads make small models slower.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup quickstart test test-all lint bench clean
+.DELETE_ON_ERROR:
+
+setup: $(STAMP)
+
+# torch first and pinned: a range would pull a build for GPUs, several GB, onto a machine without one.
+$(STAMP): pyproject.toml constraints.txt $(PLUGINS)
+	@test -n "$(PYTHON)" || { echo "crossagent needs Python 3.11 or newer; install it, or call: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) $(NEW_ENOUGH) || { echo "crossagent needs Python 3.11 or newer; $(PYTHON) is older"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "could not make $(VENV): on Debian and Ubuntu install python3-venv"; exit 2; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[dev]' $(EDITABLE)
+	@touch $@
+
+quickstart: $(STAMP)
+	$(BIN)/crossagent run recipes/quickstart.yaml
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/quickstart.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -1,0 +1,98 @@
+"""Breaking blocks: progress, speed, drops, what falls off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crossagent_craftworld import drops
+from crossagent_craftworld.grid import Cell
+from crossagent_craftworld.palette import AIR, BARRIER, CODE, EMPTY, NAMES
+from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
+from crossagent_minecraft_data.loot import block_drops
+
+if TYPE_CHECKING:
+    from crossagent_craftworld.world import World
+
+PAUSE = 5
+"""Ticks after a block broke (not at once) before the next one is begun."""
+
+
+class Dig:
+    """The block being broken, with what, and how far: it starts again when any of these changes."""
+
+    __slots__ = ("cell", "pause", "progress", "tool")
+
+    def __init__(self) -> None:
+        self.cell: Cell | None = None
+        self.tool: str | None = None
+        self.progress = 0.0
+        """0…1."""
+        self.pause = 0
+
+    def stop(self) -> None:
+        """Forget the progress: the button was let go, or the crosshair left."""
+        self.cell, self.tool, self.progress, self.pause = None, None, 0.0, 0
+
+    def save(self) -> tuple[Any, ...]:
+        """Return the state, for :meth:`load`."""
+        return (self.cell, self.tool, self.progress, self.pause)
+
+    def load(self, state: tuple[Any, ...]) -> None:
+        """Go back to a :meth:`save`."""
+        self.cell, self.tool, self.progress, self.pause = state
+
+
+def dig(world: World, cell: Cell) -> None:
+    """Dig at a block for one tick of held attack. ``dig_ticks`` such ticks break it, the first one included."""
+    state = world.dig
+    if state.pause:
+        state.pause -= 1
+        return
+    held = world.inventory.held()
+    tool = held[0] if held else None
+    if state.cell != cell or state.tool != tool:
+        state.cell, state.tool, state.progress = cell, tool, 0.0
+    block = world.grid.get(*cell)
+    if block == BARRIER:
+        return
+    ticks = dig_ticks(NAMES[block], tool, in_water=world.body.in_water, on_ground=world.body.on_ground)
+    if ticks < 0:
+        return
+    if ticks:
+        state.progress += 1.0 / ticks
+        if state.progress < 1.0 - 1e-9:
+            return
+    destroy(world, cell, tool)
+    state.stop()
+    if ticks:
+        state.pause = PAUSE
+
+
+def destroy(world: World, cell: Cell, tool: str | None) -> None:
+    """Break a block now: the event, its drops, what it contained and what stood on it."""
+    x, y, z = cell
+    name = NAMES[world.grid.get(x, y, z)]
+    world.grid.set(x, y, z, AIR)
+    world.emit("mine_block", name)
+    _leave(world, cell, name, tool)
+    for stack in world.inventory.chests.pop(cell, ()):
+        if stack is not None:
+            world.drops.append(drops.from_block(*stack, x, y, z, world.rng))
+    above = (x, y + 1, z)
+    while needs_floor(state := world.grid.get(*above)):
+        world.grid.set(*above, AIR)
+        _leave(world, above, NAMES[state], None)
+        above = (x, above[1] + 1, z)
+
+
+def needs_floor(state: int) -> bool:
+    """Return whether a block falls off when what it stands on is gone: plants, torches, rails, carpets."""
+    name = NAMES[state]
+    if name in ("cactus", "bamboo") or name.endswith("_carpet"):
+        return True
+    return CODE[state] == EMPTY and name not in ("cobweb", "vine") and bool(BLOCKS[name].outline)
+
+
+def _leave(world: World, cell: Cell, name: str, tool: str | None) -> None:
+    for item, count in block_drops(name, tool, world.rng):
+        world.drops.append(drops.from_block(item, count, *cell, world.rng))

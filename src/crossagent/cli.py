@@ -1,0 +1,211 @@
+"""The command line. Parses, calls one function per command, and is the only place that prints results.
+
+Nothing heavy is imported at the top: ``--help`` and the listings answer without torch. What is the user's to fix is a
+:class:`CrossAgentError`: one message, exit code 2, no traceback. Anything else is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossagent import __version__
+from crossagent.errors import CrossAgentError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 1 (a check failed), 2 (the user's to fix), 130 (interrupted)."""
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    # argparse gives up on KEY=VALUE words that follow an option; they are ours all the same.
+    stray = [word for word in rest if word.startswith("-") or "=" not in word]
+    if stray or (rest and not hasattr(args, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(stray or rest)}")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    try:
+        return int(args.command(args))
+    except CrossAgentError as error:
+        print(f"crossagent: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("\ncrossagent: interrupted; the same command goes on with the stage that was interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone (``| head``)
+        sys.stderr.close()
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="crossagent",
+        description="Train one language model that decides, turn by turn, at which level to act.",
+        epilog="Start with: crossagent run recipes/quickstart.yaml",
+    )
+    parser.add_argument("--version", action="version", version=f"crossagent {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a recipe: all stages; the same command continues a stopped run")
+    run.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file, e.g. recipes/quickstart.yaml")
+    run.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="e.g. seed=1 spaces.api.weight=0.1 stages.0=sft")
+    run.add_argument("--print-config", action="store_true", help="print the composed recipe and stop")
+    run.add_argument("--dry-run", action="store_true", help="check the recipe, say what would run, and stop")
+    run.set_defaults(command=_run)
+
+    evaluate = commands.add_parser("eval", help="evaluate a run or a checkpoint")
+    evaluate.add_argument("target", type=Path, metavar="RUN_OR_CHECKPOINT", help="e.g. runs/quickstart")
+    evaluate.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to the run's recipe")
+    evaluate.add_argument("--suite", action="append", metavar="NAME", help="only this suite (may be repeated)")
+    evaluate.add_argument("--spaces", metavar="A,B", help="only these spaces, e.g. api or api,gui")
+    evaluate.add_argument("--episodes", type=int, metavar="N", help="episodes per suite")
+    evaluate.add_argument("--recipe", type=Path, help="the recipe, where the checkpoint lies outside a run")
+    evaluate.add_argument("--json", action="store_true", help="print JSON")
+    evaluate.set_defaults(command=_eval)
+
+    plugins = commands.add_parser("plugins", help="list action spaces, environments, and plugins that failed to load")
+    plugins.add_argument("--json", action="store_true", help="print JSON")
+    plugins.set_defaults(command=_plugins)
+
+    tasks = commands.add_parser("tasks", help="list an environment's tasks")
+    tasks.add_argument("environment", metavar="ENV", help="e.g. craftworld")
+    tasks.add_argument("--split", metavar="NAME", help="only the tasks of this split")
+    tasks.add_argument("--json", action="store_true", help="print JSON")
+    tasks.set_defaults(command=_tasks)
+
+    check = commands.add_parser("check", help="test an installed action space or environment against the contract")
+    check.add_argument("name", metavar="NAME", help="an action space or an environment, as `plugins` lists it")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(command=_check)
+
+    export = commands.add_parser("export", help="write a checkpoint as a plain transformers model directory")
+    export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run or a checkpoint directory")
+    export.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
+    export.set_defaults(command=_export)
+    return parser
+
+
+# -- commands -------------------------------------------------------------------------------------------------------
+def _run(args: argparse.Namespace) -> int:
+    from crossagent.compose import to_yaml
+    from crossagent.recipe import load_recipe, validate
+    from crossagent.registry import load_plugins
+
+    recipe = load_recipe(args.recipe, args.overrides)
+    if args.print_config:
+        print(to_yaml(recipe), end="")
+        return 0
+    plan = validate(recipe, load_plugins())
+    if args.dry_run:
+        for line in plan.describe():
+            print(line)
+        return 0
+    from crossagent.pipeline import run
+
+    run(plan, _console())
+    return 0
+
+
+def _eval(args: argparse.Namespace) -> int:
+    from crossagent.recipe import find_checkpoint, load_recipe, validate
+    from crossagent.registry import load_plugins
+
+    if args.episodes is not None and args.episodes < 1:
+        raise CrossAgentError(f"--episodes: got {args.episodes}; expected at least 1")
+    found = find_checkpoint(args.target, args.recipe)
+    if found.recipe is None:
+        raise CrossAgentError(f"{args.target}: is not inside a run, so it does not say its recipe. Fix: --recipe RECIPE")
+    plan = validate(load_recipe(found.recipe, args.overrides), load_plugins())
+    spaces = [name for name in (args.spaces or "").split(",") if name]
+    from crossagent.pipeline import evaluate_checkpoint
+    from crossagent.tracking.summary import cells_table, print_wide
+
+    cells = evaluate_checkpoint(plan, found.checkpoint, args.suite or [], spaces, args.episodes)
+    if args.json:
+        _print_json({"checkpoint": str(found.checkpoint), "eval": cells})
+    else:
+        print_wide(_console(), cells_table(cells, str(found.checkpoint)))
+    return 0
+
+
+def _plugins(args: argparse.Namespace) -> int:
+    from crossagent.registry import load_plugins
+
+    listing = load_plugins().listing()
+    if args.json:
+        _print_json(listing)
+        return 0
+    from rich.table import Table
+
+    console = _console()
+    for kind, needs in (("spaces", "requires"), ("environments", "interfaces")):
+        table = Table(title=kind, title_justify="left")
+        for column in ("name", "version", "distribution", needs, "what it is"):
+            table.add_column(column)
+        for row in listing[kind]:
+            distribution = f"{row['distribution']} {row.get('distribution_version', '')}".strip()
+            table.add_row(row["name"], row["version"], distribution, ", ".join(row[needs]), row.get("doc", ""))
+        console.print(table)
+    for failure in listing["failures"]:
+        console.print(f"failed: {failure['name']} ({failure['distribution']}): {failure['reason']}", style="red", markup=False)
+    return 0
+
+
+def _tasks(args: argparse.Namespace) -> int:
+    from crossagent.recipe import suite_tasks, tasks_of_split
+    from crossagent.registry import load_plugins
+
+    tasks = suite_tasks(load_plugins(), args.environment, {})
+    if args.split:
+        tasks = tasks_of_split(tasks, args.split, args.environment, solvable_only=False)
+    rows = [
+        {"name": t.name, "category": t.category, "splits": list(t.splits), "solvable": t.solvable, "reason": t.reason}
+        for t in tasks
+    ]
+    if args.json:
+        _print_json({"tasks": rows})
+        return 0
+    from rich.table import Table
+
+    table = Table(title=f"{args.environment}: {len(rows)} tasks", title_justify="left")
+    for column in ("name", "category", "splits", "solvable"):
+        table.add_column(column)
+    for row in rows:
+        solvable = "yes" if row["solvable"] else f"no: {row['reason']}"
+        table.add_row(str(row["name"]), str(row["category"]), ", ".join(row["splits"]), solvable)  # type: ignore[arg-type]
+    _console().print(table)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _export(args: argparse.Namespace) -> int:
+    from crossagent.pipeline import export_checkpoint
+    from crossagent.recipe import find_checkpoint
+
+    found = find_checkpoint(args.checkpoint)
+    export_checkpoint(found.checkpoint, args.directory)
+    print(f"wrote {args.directory}: AutoModelForCausalLM.from_pretrained({str(args.directory)!r}) loads it")
+    return 0
+
+
+# -- output ---------------------------------------------------------------------------------------------------------
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False))

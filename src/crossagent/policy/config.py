@@ -1,0 +1,114 @@
+"""What a recipe says about the policy and its prompt. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from crossagent.errors import RecipeError, lookup
+
+
+@dataclass(frozen=True)
+class ScratchSize:
+    """A tiny Llama, trained from nothing. Parameters grow with the vocabulary (input and output tied)."""
+
+    width: int
+    layers: int
+    heads: int
+    feed_forward: int
+
+
+SCRATCH: dict[str, ScratchSize] = {
+    "scratch-0.1m": ScratchSize(width=64, layers=2, heads=4, feed_forward=128),
+    "scratch-0.2m": ScratchSize(width=64, layers=2, heads=4, feed_forward=256),
+    "scratch-0.4m": ScratchSize(width=96, layers=3, heads=4, feed_forward=256),
+    "scratch-1m": ScratchSize(width=128, layers=4, heads=4, feed_forward=384),
+    "scratch-3m": ScratchSize(width=192, layers=6, heads=6, feed_forward=512),
+}
+"""Presets of ``policy.model``; the names give the parameters with a vocabulary of about 1,000."""
+
+DTYPES = ("float32", "bfloat16", "float16", "auto")
+ATTENTION = ("sdpa", "eager", "flash_attention_2")
+STYLES = ("compact", "chat")
+FRAGMENTS = ("full", "headers")
+
+
+@dataclass
+class LoraConfig:
+    """Train low-rank adapters (and the rows of new special tokens) instead of all weights; arXiv 2106.09685."""
+
+    r: int = 16
+    """Rank."""
+    alpha: int = 32
+    """The update is scaled by alpha / r."""
+    dropout: float = 0.0
+    """On the adapters' input, in SFT only: log-probs are always taken without dropout."""
+    targets: list[str] = field(default_factory=lambda: ["all-linear"])
+    """Names of the linear modules to adapt; ``all-linear`` is every one but the output layer."""
+
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise RecipeError(f"policy.lora.r: got {self.r}; expected at least 1")
+        if not 0.0 <= self.dropout < 1.0:
+            raise RecipeError(f"policy.lora.dropout: got {self.dropout}; expected 0 ≤ dropout < 1")
+        if not self.targets:
+            raise RecipeError("policy.lora.targets is empty; expected module names, or all-linear")
+
+
+@dataclass
+class PolicyConfig:
+    """Which model acts."""
+
+    model: str = "scratch-0.2m"
+    """A preset (``scratch-0.1m`` … ``scratch-3m``), a directory (weights, a GGUF file, a checkpoint of ours, or a bare
+    ``config.json`` for fresh weights), or the name of a causal language model on the hub."""
+    tokenizer_vocab: int = 2048
+    """Upper bound of a scratch tokenizer's vocabulary; it takes what its texts need."""
+    max_length: int = 2048
+    """Longest sequence of a scratch model, in tokens."""
+    dtype: str = "float32"
+    """``float32``, ``bfloat16``, ``float16`` or ``auto`` (as stored)."""
+    attention: str = "sdpa"
+    """``sdpa``, ``eager`` or ``flash_attention_2``."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory in training."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the hub."""
+    lora: LoraConfig | None = None
+    """None trains all weights."""
+
+    def __post_init__(self) -> None:
+        if self.model.startswith("scratch"):
+            lookup(self.model, SCRATCH, "policy.model preset", RecipeError)
+        if not self.model:
+            raise RecipeError("policy.model is empty; expected a preset such as scratch-0.2m, a directory or a name")
+        if self.tokenizer_vocab < 300:
+            raise RecipeError(
+                f"policy.tokenizer_vocab: got {self.tokenizer_vocab}; expected at least 300 (256 bytes, special tokens)"
+            )
+        if self.max_length < 16:
+            raise RecipeError(f"policy.max_length: got {self.max_length}; expected at least 16")
+        _one_of("policy.dtype", self.dtype, DTYPES)
+        _one_of("policy.attention", self.attention, ATTENTION)
+
+
+@dataclass
+class PromptConfig:
+    """What the policy is shown before a turn."""
+
+    style: str = "chat"
+    """``chat``: the tokenizer's own chat template, words around everything. ``compact``: special tokens and nothing
+    else, for scratch models."""
+    history: int = 0
+    """Past turns shown: 0 none, k the last k, -1 all of them (each prompt then extends the one before)."""
+    fragments: str = "full"
+    """What is said of a space: ``full`` its whole fragment, ``headers`` its header alone."""
+
+    def __post_init__(self) -> None:
+        _one_of("prompt.style", self.style, STYLES)
+        _one_of("prompt.fragments", self.fragments, FRAGMENTS)
+        if self.history < -1:
+            raise RecipeError(f"prompt.history: got {self.history}; expected -1 (all), 0 (none) or a number of turns")
+
+
+def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
+    lookup(value, dict.fromkeys(known, True), f"{key} value", RecipeError)

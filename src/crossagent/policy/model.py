@@ -1,0 +1,500 @@
+"""The policy: any causal language model of transformers, its tokenizer, and the log-probs that training compares.
+
+In: a :class:`PolicyConfig`, or a checkpoint directory. Out: ids → log-probs. A checkpoint is an ordinary Hugging Face
+directory (safetensors, tokenizer, chat template) with one more file, ``crossagent.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from crossagent import __version__
+from crossagent.errors import CheckpointError, RecipeError
+from crossagent.policy import checkpoint
+from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
+from crossagent.policy.template import end_of_turn_id
+from crossagent.policy.tokenizer import train_tokenizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOutput:
+    """What :meth:`Policy.logprobs` returns; 0 at positions that were not asked for."""
+
+    logprobs: Tensor
+    """[row, tok] fp32: log p(token t | tokens < t) at the given temperature."""
+    entropy: Tensor
+    """[row, tok] fp32, nats: entropy of the distribution token t was drawn from, at that temperature."""
+
+
+class Policy(nn.Module):
+    """A causal language model with its tokenizer. Build it with :meth:`build` or :meth:`load`."""
+
+    def __init__(self, model: nn.Module, tokenizer: Any, config: PolicyConfig, source: str | None = None) -> None:
+        """Wrap a model; ``source`` names the directory or hub model that LoRA adapters go on top of."""
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.config = config
+        self.source = source
+        self.eot_id: int = end_of_turn_id(tokenizer)
+        """The token that ends a response."""
+        pad = tokenizer.pad_token_id
+        self.pad_id: int = int(pad if pad is not None else self.eot_id)
+        self._takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
+        if config.gradient_checkpointing:
+            self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+            if config.lora is not None:
+                self.backbone.enable_input_require_grads()
+        self.eval()
+
+    # -- making one ----------------------------------------------------------------------------------------------
+    @classmethod
+    def build(
+        cls, config: PolicyConfig, *, texts: Iterable[str] = (), special_tokens: Sequence[str] = (), seed: int = 0
+    ) -> Policy:
+        """Make a policy from what a recipe says.
+
+        Args:
+            config: Preset, directory or hub name; LoRA.
+            texts: What prompts and responses look like; a scratch tokenizer is made from them.
+            special_tokens: Of the action spaces; added to the vocabulary, trained under LoRA too.
+            seed: Of everything that is drawn: fresh weights, rows of new tokens, adapters. Torch's global generator is
+                left as it was.
+
+        Raises:
+            RecipeError: There is no such model, or a scratch model got no texts.
+            CheckpointError: The directory's weights are missing, truncated or corrupted.
+        """
+        directory = Path(config.model).expanduser()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if config.model in SCRATCH:
+                model, tokenizer, source = _from_scratch(config, texts, special_tokens)
+            elif (directory / checkpoint.MANIFEST).is_file() or checkpoint.recoverable(directory):
+                return _continue(cls.load(directory), config, special_tokens)
+            elif directory.is_dir():
+                model, tokenizer, source = _from_directory(directory, config, texts, special_tokens)
+            elif directory.suffix == ".gguf" and directory.is_file():
+                model, tokenizer, source = _from_gguf(directory.parent, directory.name, config)
+            elif _looks_like_path(config.model):
+                raise RecipeError(
+                    f"policy.model: no directory {config.model!r}; expected a preset, model or checkpoint"
+                )
+            else:
+                model, tokenizer, source = _from_hub(config)
+            new_ids = _add_tokens(model, tokenizer, special_tokens)
+            if config.lora is not None:
+                model = _with_lora(model, config.lora, new_ids)
+        return cls(model, tokenizer, config, source)
+
+    @property
+    def backbone(self) -> Any:
+        """The transformers model itself, without a peft wrapper (adapters stay in place)."""
+        return self.model.get_base_model() if self.config.lora is not None else self.model  # type: ignore[operator]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    # -- log-probs -----------------------------------------------------------------------------------------------
+    def logprobs(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        target_mask: Tensor,
+        temperature: float = 1.0,
+        *,
+        dropout: bool = False,
+        entropy: bool = True,
+    ) -> PolicyOutput:
+        """Return log p(token t | tokens < t) and entropies where ``target_mask`` is true.
+
+        The output layer runs at those positions alone, logits / temperature in fp32. Gradients flow through both
+        results. Dropout is off whatever mode the module is in, so that old, new and reference passes are one function.
+
+        Args:
+            input_ids: [row, tok], padded on either side.
+            attention_mask: [row, tok], 1 for real tokens.
+            target_mask: [row, tok] bool; never true at position 0, which nothing predicts.
+            temperature: The sampler's, > 0.
+            dropout: Keep dropout in training mode (for supervised training).
+            entropy: False skips the entropies (zeros).
+
+        Raises:
+            ValueError: A first position is a target, or the temperature is not positive.
+        """
+        if temperature <= 0:
+            raise ValueError(
+                f"temperature: got {temperature}; log-probs need a positive one (greedy reports those of 1)"
+            )
+        if bool(target_mask[:, 0].any()):
+            raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
+        rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
+        mode = contextlib.nullcontext() if dropout else _eval_mode(self)
+        with mode:
+            logits = self._logits(input_ids, attention_mask, rows, before)
+        logp = torch.log_softmax(logits.float() / temperature, dim=-1)  # [target, vocab]
+        taken = logp.gather(-1, input_ids[rows, before + 1].unsqueeze(-1)).squeeze(-1)
+        zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
+        spread = zeros
+        if entropy:
+            plogp = torch.where(logp > -torch.inf, logp.exp() * logp, 0.0)
+            spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
+        return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
+
+    def _logits(self, input_ids: Tensor, attention_mask: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+        """Return the logits [target, vocab] at (rows, cols), whatever the model does to them after its output layer.
+
+        A hook in front of the output layer picks the positions, so that scaling and soft-capping of logits, which some
+        models apply, still happen.
+        """
+
+        def pick(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (args[0][rows, cols].unsqueeze(0), *args[1:])
+
+        handle = self.backbone.get_output_embeddings().register_forward_pre_hook(pick)
+        try:
+            inputs = self._mask_inputs(attention_mask)
+            return self.model(input_ids=input_ids, use_cache=False, **inputs).logits.squeeze(0)
+        finally:
+            handle.remove()
+
+    def _mask_inputs(self, attention_mask: Tensor) -> dict[str, Tensor]:
+        mask = attention_mask.long()
+        if bool((mask[:, 1:] <= mask[:, :-1]).all()) and bool((mask[:, 0] == 1).all()):
+            return {}  # padded on the right: causal attention never looks at the padding
+        inputs = {"attention_mask": mask}
+        if self._takes_positions:
+            inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        return inputs
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+    def save(self, directory: str | Path) -> None:
+        """Write a checkpoint directory, whole or not at all; an existing one is replaced.
+
+        With LoRA the adapters are written, and the base model beside them (``base/``) unless it came from a directory
+        or the hub, which the checkpoint then names.
+        """
+        with checkpoint.staged(Path(directory)) as stage:
+            if self.config.lora is None:
+                self.model.save_pretrained(stage)  # type: ignore[operator]
+            else:
+                self.model.save_pretrained(stage, save_embedding_layers=False)  # type: ignore[operator]
+                for readme in stage.glob("README.md"):
+                    readme.unlink()
+                if self.source is None:
+                    with _without_adapters(self.model) as base:
+                        base.save_pretrained(stage / "base")
+            self.tokenizer.save_pretrained(stage)
+            meta = {"crossagent": __version__, "policy": asdict(self.config), "source": self.source}
+            checkpoint.write_manifest(stage, meta)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Policy:
+        """Read a checkpoint of ours, exactly as it was saved.
+
+        Raises:
+            CheckpointError: Missing, truncated, corrupted, or not ours; names the file and what to do.
+        """
+        directory = checkpoint.recover(Path(directory).expanduser())
+        meta = checkpoint.read_manifest(directory)
+        stored = dict(meta["policy"])
+        lora = stored.pop("lora", None)
+        config = PolicyConfig(**stored, lora=LoraConfig(**lora) if lora else None)
+        with torch.random.fork_rng(devices=[]):
+            tokenizer = AutoTokenizer.from_pretrained(directory)
+            if config.lora is None:
+                model = AutoModelForCausalLM.from_pretrained(directory, **_load_options(config))
+            else:
+                from peft import PeftModel
+
+                source = meta.get("source")
+                try:
+                    base = _base_model(config, directory, source)
+                except (OSError, RecipeError) as error:
+                    raise CheckpointError(
+                        f"checkpoint {directory}: its adapters go on top of {source!r}, which cannot be loaded: {error}. "
+                        "Put that model back, or use a checkpoint exported with its base."
+                    ) from error
+                _resize(base, len(tokenizer))
+                model = PeftModel.from_pretrained(base, str(directory), is_trainable=True)
+        return cls(model, tokenizer, config, meta.get("source"))
+
+
+LogProbs = Callable[..., PolicyOutput]
+
+
+class Reference:
+    """The policy as it was when :func:`make_reference` was called; has its ``logprobs``, without gradients.
+
+    With all weights trained it keeps a frozen copy. With LoRA it keeps the adapters of that moment (what SFT made, not
+    the bare base: switching adapters off would be another policy) and shares the base weights.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        """Freeze ``policy`` as it is now."""
+        if policy.config.lora is None:
+            self._policy = copy.deepcopy(policy).eval().requires_grad_(False)
+            self._kept: dict[str, Tensor] = {}
+        else:
+            self._policy = policy
+            self._kept = {n: p.detach().clone() for n, p in policy.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def logprobs(
+        self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor, temperature: float = 1.0
+    ) -> PolicyOutput:
+        """See :meth:`Policy.logprobs`."""
+        with self._in_place():
+            return self._policy.logprobs(input_ids, attention_mask, target_mask, temperature, entropy=False)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what a resumed run needs to have the same reference again."""
+        return dict(self._kept) if self._kept else dict(self._policy.state_dict())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+        if not self._kept:
+            self._policy.load_state_dict(state)
+            return
+        if set(state) != set(self._kept):
+            raise CheckpointError("the stored reference has other adapter weights than the policy; use the same recipe")
+        for name, value in state.items():
+            self._kept[name].copy_(value)
+
+    @contextlib.contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Swap the kept adapters in. Tensors change places, none is written to, so a graph that waits for its backward
+        pass is not disturbed.
+        """
+        current = {}
+        for name, parameter in self._policy.named_parameters():
+            if name in self._kept:
+                current[name] = parameter.data
+                parameter.data = self._kept[name].to(parameter.device)
+        try:
+            yield
+        finally:
+            for name, parameter in self._policy.named_parameters():
+                if name in current:
+                    parameter.data = current[name]
+
+
+def make_reference(policy: Policy) -> Reference:
+    """Return the policy as it is now, frozen, for the KL term."""
+    return Reference(policy)
+
+
+# -- where models come from ------------------------------------------------------------------------------------------
+_Parts = tuple[Any, Any, "str | None"]
+
+
+def _from_scratch(config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]) -> _Parts:
+    tokenizer = _own_tokenizer(config, texts, special_tokens)
+    size = SCRATCH[config.model]
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.width,
+        intermediate_size=size.feed_forward,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        max_position_embeddings=config.max_length,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=size.width**-0.5 / 2,
+        attn_implementation=config.attention,
+    )
+    return LlamaForCausalLM(shape).to(_dtype(config)), tokenizer, None
+
+
+def _own_tokenizer(config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]) -> Any:
+    texts = list(texts)
+    if not texts:
+        raise RecipeError(
+            f"policy.model {config.model!r} starts from nothing: Policy.build needs texts for its tokenizer"
+        )
+    return train_tokenizer(texts, config.tokenizer_vocab, special_tokens)
+
+
+def _from_directory(
+    directory: Path, config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]
+) -> _Parts:
+    weights = [*directory.glob("*.safetensors"), *directory.glob("*.bin")]
+    ggufs = sorted(path.name for path in directory.glob("*.gguf"))
+    if not weights and ggufs:
+        return _from_gguf(directory, ggufs[0], config)
+    if not (directory / "config.json").is_file():
+        raise CheckpointError(
+            f"policy.model: {directory} holds neither config.json nor a .gguf file; expected a Hugging Face model directory"
+        )
+    has_tokenizer = (directory / "tokenizer.json").is_file() or (directory / "tokenizer_config.json").is_file()
+    if weights or (directory / "model.safetensors.index.json").is_file():
+        checkpoint.check_weights(directory)
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        model = AutoModelForCausalLM.from_pretrained(directory, **_load_options(config))
+        return model, tokenizer, str(directory.resolve())
+    tokenizer = (
+        AutoTokenizer.from_pretrained(directory) if has_tokenizer else _own_tokenizer(config, texts, special_tokens)
+    )
+    shape = AutoConfig.from_pretrained(directory)
+    if not has_tokenizer:
+        shape.vocab_size = len(tokenizer)
+        shape.pad_token_id, shape.eos_token_id, shape.bos_token_id = (
+            tokenizer.pad_token_id,
+            tokenizer.eos_token_id,
+            None,
+        )
+    model = AutoModelForCausalLM.from_config(shape, attn_implementation=config.attention).to(_dtype(config))
+    return model, tokenizer, None
+
+
+def _from_gguf(directory: Path, name: str, config: PolicyConfig) -> _Parts:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, gguf_file=name)
+        model = AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, **_load_options(config))
+    except ImportError as error:
+        raise RecipeError(
+            f"policy.model: {directory / name} needs the gguf package: pip install gguf ({error})"
+        ) from error
+    # Dequantized by now; transformers refuses to save a model that says it is not.
+    model.hf_quantizer, model.is_quantized = None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    return model, tokenizer, str((directory / name).resolve())
+
+
+def _from_hub(config: PolicyConfig) -> _Parts:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(config.model, revision=config.revision or "main")
+        model = AutoModelForCausalLM.from_pretrained(
+            config.model, revision=config.revision or "main", **_load_options(config)
+        )
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"policy.model: {config.model!r} is no preset ({', '.join(SCRATCH)}), no directory here, and the hub did not "
+            f"give it: {str(error).splitlines()[0]}"
+        ) from error
+    return model, tokenizer, config.model
+
+
+def _base_model(config: PolicyConfig, directory: Path, source: str | None) -> Any:
+    """Load what a LoRA checkpoint's adapters go on top of."""
+    if source is None:
+        return AutoModelForCausalLM.from_pretrained(directory / "base", **_load_options(config))
+    path = Path(source)
+    if path.suffix == ".gguf":
+        return _from_gguf(path.parent, path.name, config)[0]
+    if path.is_dir():
+        checkpoint.check_weights(path)
+    revision = {} if path.is_dir() else {"revision": config.revision or "main"}
+    return AutoModelForCausalLM.from_pretrained(source, **revision, **_load_options(config))
+
+
+def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str]) -> Policy:
+    """Go on from a checkpoint of ours: its shape and tokenizer stay; LoRA can be put on top of full weights."""
+    missing = [token for token in special_tokens if token not in policy.tokenizer.get_vocab()]
+    if policy.config.lora is not None:
+        if missing:
+            raise RecipeError(
+                f"policy.model: the checkpoint {config.model} lacks the special tokens {missing}; start anew"
+            )
+        return policy
+    new_ids = _add_tokens(policy.model, policy.tokenizer, missing)
+    if config.lora is None:
+        return policy
+    merged = PolicyConfig(**{**asdict(policy.config), "lora": None})
+    merged.lora = config.lora
+    model = _with_lora(policy.model, config.lora, new_ids)
+    return Policy(model, policy.tokenizer, merged, None)
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(".gguf")
+
+
+def _dtype(config: PolicyConfig) -> torch.dtype:
+    return torch.float32 if config.dtype == "auto" else getattr(torch, config.dtype)
+
+
+def _load_options(config: PolicyConfig) -> dict[str, Any]:
+    dtype = "auto" if config.dtype == "auto" else _dtype(config)
+    return {"dtype": dtype, "attn_implementation": config.attention}
+
+
+# -- new tokens, adapters --------------------------------------------------------------------------------------------
+def _add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> list[int]:
+    """Add special tokens and give each a row near the mean of all; returns the ids of those that were new."""
+    missing = [token for token in tokens if token not in tokenizer.get_vocab()]
+    if missing:
+        tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
+    _resize(model, len(tokenizer))
+    ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in missing]
+    if ids:
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            weight = layer.weight.data
+            old = torch.ones(weight.shape[0], dtype=torch.bool)
+            old[ids] = False
+            noise = torch.randn(len(ids), weight.shape[1]) * float(weight[old].float().std()) * 0.1
+            weight[ids] = (weight[old].float().mean(0) + noise.to(weight.device)).to(weight.dtype)
+    return ids
+
+
+def _resize(model: Any, vocab: int) -> None:
+    if model.get_input_embeddings().weight.shape[0] < vocab:  # models may have spare rows; keep those
+        model.resize_token_embeddings(vocab, mean_resizing=False)
+
+
+def _with_lora(model: Any, lora: LoraConfig, new_ids: list[int]) -> Any:
+    from peft import LoraConfig as PeftLora
+    from peft import get_peft_model
+
+    embeddings = model.get_input_embeddings()
+    name = next(name for name, module in model.named_modules() if module is embeddings).rpartition(".")[2]
+    return get_peft_model(
+        model,
+        PeftLora(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.targets[0] if lora.targets == ["all-linear"] else list(lora.targets),
+            trainable_token_indices={name: new_ids} if new_ids else None,
+            task_type="CAUSAL_LM",
+        ),
+    )
+
+
+@contextlib.contextmanager
+def _without_adapters(model: Any) -> Iterator[Any]:
+    """Give the base model with plain module names, on a copy that shares no adapter."""
+    yield copy.deepcopy(model).unload()
+
+
+@contextlib.contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    """Switch dropout off inside the block, and nothing else: gradient checkpointing needs its layers in training mode."""
+    training = [m for m in module.modules() if m.training]
+    for m in training:
+        m.training = isinstance(m, GradientCheckpointingLayer) and bool(getattr(m, "gradient_checkpointing", False))
+    try:
+        yield
+    finally:
+        for m in training:
+            m.training = True

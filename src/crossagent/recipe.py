@@ -1,0 +1,359 @@
+"""A recipe: one YAML file that says a whole run. Composes the components' configurations; loads no torch.
+
+``load_recipe`` reads, composes and checks; ``validate`` adds the checks that look at the installed plugins. Both
+raise before anything is written or any model is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from crossagent.compose import canonical_sha256, compose, plain
+from crossagent.errors import CheckpointError, MissingExtraError, RecipeError, TaskError, did_you_mean, lookup
+from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
+from crossagent.policy.checkpoint import MANIFEST
+from crossagent.policy.config import PolicyConfig, PromptConfig
+from crossagent.registry import PluginSet, check_pairing
+from crossagent.rollout.config import RolloutConfig
+from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
+from crossagent.types import Task
+
+STAGES = ("sft", "strl", "relabel", "mtrl")
+"""Every stage, in the only order that makes sense; a recipe lists some of them."""
+RECIPE_FILE = "recipe.yaml"
+"""The composed recipe in a run directory."""
+
+
+@dataclass
+class EnvironmentConfig:
+    """Which world."""
+
+    name: str = MISSING
+    """As ``crossagent plugins`` lists it."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the environment."""
+
+
+@dataclass
+class SpaceConfig:
+    """One action space of the run."""
+
+    weight: float = 0.0
+    """λ of this space: what one unit of its cost takes off the return."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the space."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise RecipeError(f"weight: got {self.weight}; expected ≥ 0: a cost is taken off the return")
+
+
+@dataclass
+class TaskSelection:
+    """Which tasks of the environment's suite; unsolvable ones are never selected by a split."""
+
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    """All tasks of any of these splits."""
+    tasks: list[str] = field(default_factory=list)
+    """Tasks by name, besides those of the splits."""
+
+
+@dataclass
+class DemonstrationsConfig:
+    """What SFT, STRL and relabel learn from."""
+
+    episodes: int = 1000
+    """How many demonstrated episodes to keep."""
+    mixture: dict[str, float] = field(default_factory=dict)
+    """Relative share of each kind: a space's name (that space alone) or ``mixed``. Empty: every space 1, mixed 2."""
+    splits: list[str] = field(default_factory=lambda: ["train", "demo"])
+    tasks: list[str] = field(default_factory=list)
+    also_under_all: float = 0.0
+    """Share of the single-space episodes that are shown once more under the prompt of all spaces."""
+    file: str | None = None
+    """Use this parquet file of demonstrations instead of playing them."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise RecipeError(f"episodes: got {self.episodes}; expected at least 1")
+        if any(share < 0 for share in self.mixture.values()) or (self.mixture and not sum(self.mixture.values())):
+            raise RecipeError(f"mixture: got {dict(self.mixture)}; expected shares ≥ 0, one of them > 0")
+
+
+@dataclass
+class EvaluationConfig:
+    """When and on what the agent is evaluated."""
+
+    suites: dict[str, TaskSelection] = field(
+        default_factory=lambda: {"id": TaskSelection(["train"]), "ood": TaskSelection(["ood"])}
+    )
+    episodes: int = 100
+    """Episodes per suite and agent, spread evenly over the suite's tasks."""
+    single_spaces_after: list[str] = field(default_factory=lambda: ["sft", "last"])
+    """Stages after which each space is evaluated alone too; ``last`` is the recipe's last stage."""
+    experts: bool = True
+    """Evaluate the environment's experts, one interface at a time: the ceiling of each space."""
+    temperature: float = 1.0
+    seed: int = 1_000_003
+    """Seeds of evaluation worlds derive from it alone: every recipe and every stage meets the same worlds."""
+
+
+@dataclass
+class TrackingConfig:
+    """Where numbers go besides the run directory."""
+
+    mlflow: bool = True
+    uri: str | None = None
+    """MLflow tracking URI; none: ``mlflow.db`` in the run directory."""
+    experiment: str = "crossagent"
+    plots: bool = True
+
+
+@dataclass
+class TrainerConfig:
+    """How Lightning runs a stage."""
+
+    accelerator: str = "cpu"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    threads: int = 1
+    """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
+    deterministic: bool = True
+    """Only deterministic algorithms; an operation without one raises."""
+
+    def __post_init__(self) -> None:
+        if self.devices != 1:
+            raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
+
+
+@dataclass
+class Recipe:
+    """A whole run."""
+
+    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    spaces: dict[str, SpaceConfig] = field(default_factory=dict)
+    """name → how it is used; the order is the order in the prompt."""
+    stages: list[str] = field(default_factory=lambda: list(STAGES))
+    seed: int = 0
+    """Everything random derives from it."""
+    run_name: str = ""
+    """Directory under ``runs_dir``; empty: the recipe's file name without its ending."""
+    runs_dir: str = "runs"
+    training_tasks: TaskSelection = field(default_factory=TaskSelection)
+    """Tasks of STRL, relabel and MTRL."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    demonstrations: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
+    sft: SFTConfig = field(default_factory=SFTConfig)
+    strl: StrlConfig = field(default_factory=StrlConfig)
+    relabel: RelabelConfig = field(default_factory=RelabelConfig)
+    mtrl: GRPOConfig = field(default_factory=GRPOConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+    def __post_init__(self) -> None:
+        _check_stages(self.stages)
+        if not self.spaces:
+            raise RecipeError("spaces: none is listed; expected at least one, e.g. spaces: {api: {weight: 0.02}}")
+        if self.run_name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.run_name):
+            raise RecipeError(f"run_name: got {self.run_name!r}; expected letters, digits, '.', '_' and '-'")
+        for kind in self.demonstrations.mixture:
+            if kind != "mixed" and kind not in self.spaces:
+                raise RecipeError(
+                    f"demonstrations.mixture: unknown kind {kind!r}. {did_you_mean(kind, ['mixed', *self.spaces])}"
+                )
+        for name in self.evaluation.single_spaces_after:
+            if name not in (*STAGES, "untrained", "last"):
+                raise RecipeError(
+                    f"evaluation.single_spaces_after: unknown stage {name!r}. "
+                    f"{did_you_mean(name, [*STAGES, 'untrained', 'last'])}"
+                )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """λ per space."""
+        return {name: space.weight for name, space in self.spaces.items()}
+
+    @property
+    def run_directory(self) -> Path:
+        """Where everything of this run is written."""
+        return Path(self.runs_dir) / self.run_name
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes a run this run: all of the recipe but where its files go and who watches."""
+        content = plain(self)
+        for key in ("run_name", "runs_dir", "tracking"):
+            del content[key]
+        content["order_of_spaces"] = list(self.spaces)  # JSON objects are compared without order, a prompt has one
+        return content
+
+    @property
+    def sha256(self) -> str:
+        """Hash of :meth:`identity`."""
+        return canonical_sha256(self.identity())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe that was checked against the installed plugins: the specs and tasks it names, found."""
+
+    recipe: Recipe
+    plugins: PluginSet
+    environment: EnvironmentSpec
+    spaces: tuple[ActionSpaceSpec, ...]
+    demonstration_tasks: tuple[Task, ...]
+    training_tasks: tuple[Task, ...]
+    suites: Mapping[str, tuple[Task, ...]]
+
+    def describe(self) -> list[str]:
+        """Return what a run would do, in lines for people."""
+        recipe = self.recipe
+        suites = ", ".join(f"{name} ({len(tasks)} tasks)" for name, tasks in self.suites.items())
+        return [
+            f"recipe       {recipe.run_name}, sha256 {recipe.sha256[:12]}, seed {recipe.seed}",
+            f"environment  {self.environment.name} {self.environment.version}",
+            f"spaces       {', '.join(f'{s.name} {s.version} (λ {recipe.spaces[s.name].weight:g})' for s in self.spaces)}",
+            f"policy       {recipe.policy.model}",
+            f"demos        {recipe.demonstrations.episodes} episodes of {len(self.demonstration_tasks)} tasks",
+            f"stages       {' → '.join(recipe.stages)}; reinforced on {len(self.training_tasks)} tasks",
+            f"evaluation   {suites}; {recipe.evaluation.episodes} episodes a cell",
+            f"writes       {recipe.run_directory}",
+        ]
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the composed recipe; ``run_name`` defaults to the file's stem.
+
+    Raises:
+        RecipeError: with everything that is wrong in the files and overrides.
+    """
+    recipe = compose(Recipe, path, overrides)
+    if not recipe.run_name:
+        recipe.run_name = Path(path).stem
+    return recipe
+
+
+def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
+    """Check a recipe against what is installed, before anything is loaded or written.
+
+    Raises:
+        PluginError: An unknown or broken space or environment, or a space whose interface the environment lacks.
+        TaskError: An unknown task or split, a split without solvable tasks.
+        RecipeError: A suite called ``ood`` that shares tasks with the training.
+        MissingExtraError: The recipe needs an optional dependency.
+    """
+    environment = plugins.environment(recipe.environment.name)
+    spaces = tuple(plugins.space(name) for name in recipe.spaces)
+    for space in spaces:
+        check_pairing(space, environment)
+    if recipe.trainer.strategy.startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
+        raise MissingExtraError(
+            f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "
+            "Fix: pip install 'crossagent[deepspeed]'"
+        )
+    known = suite_tasks(plugins, environment.name, recipe.environment.options)
+    evaluation = recipe.evaluation
+    plan = Plan(
+        recipe=recipe,
+        plugins=plugins,
+        environment=environment,
+        spaces=spaces,
+        demonstration_tasks=_select(known, recipe.demonstrations, "demonstrations", environment.name),
+        training_tasks=_select(known, recipe.training_tasks, "training_tasks", environment.name),
+        suites={
+            name: _select(known, selection, f"evaluation.suites.{name}", environment.name)
+            for name, selection in evaluation.suites.items()
+        },
+    )
+    trained = {task.name for task in (*plan.demonstration_tasks, *plan.training_tasks)}
+    leaked = sorted(trained & {task.name for task in plan.suites.get("ood", ())})
+    if leaked:
+        raise RecipeError(
+            f"evaluation.suites.ood: {len(leaked)} of its tasks are trained or demonstrated too, e.g. {leaked[0]!r}; "
+            "expected tasks that no stage has seen. Take them out of the suite, or give the suite another name."
+        )
+    return plan
+
+
+def suite_tasks(plugins: PluginSet, environment: str, options: Mapping[str, Any]) -> tuple[Task, ...]:
+    """Return every task of an environment's suite, in its order."""
+    return tuple(plugins.suite(environment, options).tasks())
+
+
+def tasks_of_split(tasks: Sequence[Task], split: str, environment: str, solvable_only: bool = True) -> tuple[Task, ...]:
+    """Return the tasks of one split. Raises :class:`TaskError` for a split that no task names."""
+    splits = sorted({name for task in tasks for name in task.splits})
+    if split not in splits:
+        raise TaskError(f"unknown split {split!r} of the tasks of {environment!r}. {did_you_mean(split, splits)}")
+    return tuple(task for task in tasks if split in task.splits and (task.solvable or not solvable_only))
+
+
+def _select(
+    known: Sequence[Task], selection: TaskSelection | DemonstrationsConfig, where: str, environment: str
+) -> tuple[Task, ...]:
+    by_name = {task.name: task for task in known}
+    chosen: dict[str, Task] = {}
+    try:
+        for split in selection.splits:
+            chosen |= {task.name: task for task in tasks_of_split(known, split, environment)}
+    except TaskError as error:
+        raise TaskError(f"{where}.splits: {error}") from error
+    for name in selection.tasks:
+        task = lookup(name, by_name, f"task of {environment!r} in {where}.tasks:", TaskError)
+        if not task.solvable:
+            raise TaskError(f"{where}.tasks: {name!r} cannot be solved in {environment!r}: {task.reason}")
+        chosen[name] = task
+    if not chosen:
+        raise TaskError(f"{where}: selects no solvable task of {environment!r}; name other splits or tasks")
+    return tuple(task for task in known if task.name in chosen)
+
+
+def _check_stages(stages: Sequence[str]) -> None:
+    if not stages:
+        raise RecipeError(f"stages: none is listed; expected some of {', '.join(STAGES)}, in this order")
+    for stage in stages:
+        if stage not in STAGES:
+            raise RecipeError(f"stages: unknown stage {stage!r}. {did_you_mean(stage, STAGES)}")
+    order = [stage for stage in STAGES if stage in stages]
+    if list(stages) != order:
+        raise RecipeError(f"stages: got [{', '.join(stages)}]; expected each once, in the order [{', '.join(order)}]")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint, and the recipe of the run it belongs to."""
+
+    checkpoint: Path
+    recipe: Path | None
+
+
+def find_checkpoint(target: Path, recipe: Path | None = None) -> Found:
+    """Return the checkpoint that ``target`` means: a run directory's last finished stage, or the directory itself.
+
+    Raises:
+        CheckpointError: There is none, or the run has finished no stage.
+    """
+    if not target.is_dir():
+        raise CheckpointError(f"{target}: no such directory; expected a run, e.g. runs/quickstart, or a checkpoint")
+    composed = target / RECIPE_FILE
+    if composed.is_file():
+        done = [stage for stage in STAGES if (target / stage / "checkpoint" / MANIFEST).is_file()]
+        if not done:
+            raise CheckpointError(f"{target}: the run has finished no stage yet; run its recipe first")
+        return Found(target / done[-1] / "checkpoint", recipe or composed)
+    if (target / "checkpoint").is_dir():
+        target = target / "checkpoint"
+    if recipe is None:
+        composed = target.resolve().parent.parent / RECIPE_FILE
+        recipe = composed if composed.is_file() else None
+    return Found(target, recipe)

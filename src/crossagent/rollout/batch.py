@@ -1,0 +1,249 @@
+"""Trajectories and demonstrations → rows → padded tensors. The only place that knows padding.
+
+Two facts are kept apart: ``response_mask`` (the policy sampled this token) and ``loss_mask`` (it trains). Neither is ever
+inferred from ids or roles: an id equal to the padding is a token like any other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossagent.types import Trajectory, Turn
+
+if TYPE_CHECKING:
+    from crossagent.envs.recording import Demonstration
+    from crossagent.policy.prompt import PromptFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training sequence: a turn, or several turns whose prompts extend each other exactly."""
+
+    input_ids: tuple[int, ...]
+    response_mask: tuple[bool, ...]
+    """[tok] The policy sampled it: not the prompt, not what an environment or a template wrote, not a forced header."""
+    loss_mask: tuple[bool, ...]
+    """[tok] It trains; a subset of ``response_mask``."""
+    sampler_logprobs: tuple[float, ...]
+    """[tok] As the sampler reported them; 0 elsewhere."""
+    advantages: tuple[float, ...]
+    """[tok] 0 where nothing trains."""
+    turns: tuple[int, ...]
+    """[tok] Index of the turn a sampled token belongs to, −1 elsewhere."""
+    trajectory: int
+    """Index of the trajectory in the list the rows were made from."""
+    space: str = ""
+    """The space of its only turn; empty for several turns, or none."""
+
+    def __post_init__(self) -> None:
+        length = len(self.input_ids)
+        for name in ("response_mask", "loss_mask", "sampler_logprobs", "advantages", "turns"):
+            if len(getattr(self, name)) != length:
+                raise ValueError(f"Row.{name} has {len(getattr(self, name))} entries for {length} input_ids")
+        if self.response_mask and self.response_mask[0]:
+            raise ValueError("the first token of a row is sampled: a response needs a prompt that predicts it")
+        if any(train and not sampled for train, sampled in zip(self.loss_mask, self.response_mask, strict=True)):
+            raise ValueError("loss_mask trains a token that was not sampled")
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def trained_tokens(self) -> int:
+        """Number of tokens that train."""
+        return sum(self.loss_mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows padded on the right. Padding has mask 0 everywhere; checked at construction."""
+
+    input_ids: Tensor
+    """[row, tok] int64."""
+    attention_mask: Tensor
+    """[row, tok] int64, 1 for real tokens."""
+    response_mask: Tensor
+    """[row, tok] bool."""
+    loss_mask: Tensor
+    """[row, tok] bool."""
+    sampler_logprobs: Tensor
+    """[row, tok] fp32."""
+    advantages: Tensor
+    """[row, tok] fp32."""
+    turns: Tensor
+    """[row, tok] int64, −1 where nothing was sampled."""
+    trajectory: Tensor
+    """[row] int64."""
+
+    def __post_init__(self) -> None:
+        shape = self.input_ids.shape
+        for name in ("attention_mask", "response_mask", "loss_mask", "sampler_logprobs", "advantages", "turns"):
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"Batch.{name} is {tuple(getattr(self, name).shape)}; input_ids are {tuple(shape)}")
+        if self.trajectory.shape != shape[:1]:
+            raise ValueError(f"Batch.trajectory is {tuple(self.trajectory.shape)}; there are {shape[0]} rows")
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return it on a device."""
+        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+TurnAdvantages = Sequence[float] | Sequence[Sequence[float]]
+
+
+def rows_from_trajectories(
+    trajectories: Sequence[Trajectory],
+    advantages: TurnAdvantages | None = None,
+    *,
+    concatenate: bool = False,
+    train: Sequence[bool] | None = None,
+) -> list[Row]:
+    """Return the rows of what was played, in the order of trajectories and turns.
+
+    Args:
+        trajectories: Played episodes; ids are used as they were sampled.
+        advantages: Per trajectory one number, or one per turn; NaN leaves the trajectory out, as a failure. None: all 0.
+        concatenate: Join successive turns into one row as long as each prompt extends all ids before it exactly; where one
+            does not, a new row begins. The gradient is the same.
+        train: Per trajectory, whether it makes rows at all; None: all of them.
+    """
+    rows: list[Row] = []
+    for index, trajectory in enumerate(trajectories):
+        per_turn = _per_turn(advantages, index, len(trajectory.turns))
+        if any(math.isnan(a) for a in per_turn) or (train is not None and not train[index]):
+            continue
+        rows += _rows_of(trajectory.turns, per_turn, index, concatenate)
+    return rows
+
+
+def rows_from_demonstrations(
+    demonstrations: Iterable[Demonstration],
+    prompt: PromptFormat,
+    *,
+    concatenate: bool = False,
+    last_only: bool = False,
+) -> list[Row]:
+    """Return the rows that teach demonstrated actions: prompts as in playing, the action's tokens trained, end of turn too.
+
+    Where the prompt lists a single space its header is forced in playing, and so is not trained here.
+
+    Args:
+        demonstrations: Recorded or relabelled episodes.
+        prompt: Writes prompts and responses.
+        concatenate: As in :func:`rows_from_trajectories`.
+        last_only: Train each demonstration's last turn alone; the others are its history.
+    """
+    rows: list[Row] = []
+    for index, demo in enumerate(demonstrations):
+        history: list[tuple[str, tuple[int, ...]]] = []
+        turns: list[Turn] = []
+        for turn in demo.turns:
+            response = prompt.response_ids(turn.text, turn.space)
+            turns.append(
+                Turn(
+                    prompt_ids=prompt.prompt_ids(demo.instruction, demo.spaces, history, turn.observation),
+                    response_ids=response,
+                    sampler_logprobs=(0.0,) * len(response),
+                    forced=len(prompt.forced_ids(turn.space)) if len(demo.spaces) == 1 else 0,
+                    space=turn.space,
+                )
+            )
+            history.append((turn.observation, response))
+        if last_only:
+            turns = turns[-1:]
+        rows += _rows_of(turns, [0.0] * len(turns), index, concatenate)
+    return rows
+
+
+def _per_turn(advantages: TurnAdvantages | None, index: int, turns: int) -> list[float]:
+    if advantages is None:
+        return [0.0] * turns
+    own = advantages[index]
+    if isinstance(own, Sequence):
+        if len(own) != turns:
+            raise ValueError(f"trajectory {index} has {turns} turns but {len(own)} advantages")
+        return [float(a) for a in own]
+    return [float(own)] * turns
+
+
+def _rows_of(turns: Sequence[Turn], advantages: Sequence[float], trajectory: int, concatenate: bool) -> Iterator[Row]:
+    ids: list[int] = []
+    start: list[tuple[int, int]] = []  # (turn, where its response begins in ids)
+    for index, turn in enumerate(turns):
+        before = len(ids)
+        if start and not (concatenate and turn.prompt_ids[:before] == tuple(ids)):
+            yield _row(ids, start, turns, advantages, trajectory)
+            ids, start, before = [], [], 0
+        ids += turn.prompt_ids[before:]
+        start.append((index, len(ids)))
+        ids += turn.response_ids
+    if start:
+        yield _row(ids, start, turns, advantages, trajectory)
+
+
+def _row(
+    ids: list[int], starts: list[tuple[int, int]], turns: Sequence[Turn], advantages: Sequence[float], trajectory: int
+) -> Row:
+    length = len(ids)
+    sampled, logprobs, credit, owner = [False] * length, [0.0] * length, [0.0] * length, [-1] * length
+    for index, at in starts:
+        turn = turns[index]
+        for k in range(turn.forced, len(turn.response_ids)):
+            sampled[at + k], logprobs[at + k] = True, turn.sampler_logprobs[k]
+            credit[at + k], owner[at + k] = advantages[index], index
+    return Row(
+        input_ids=tuple(ids),
+        response_mask=tuple(sampled),
+        loss_mask=tuple(sampled),
+        sampler_logprobs=tuple(logprobs),
+        advantages=tuple(credit),
+        turns=tuple(owner),
+        trajectory=trajectory,
+        space=(turns[starts[0][0]].space or "") if len(starts) == 1 else "",
+    )
+
+
+def collate(rows: Sequence[Row], pad_id: int) -> Batch:
+    """Pad rows on the right to the longest of them.
+
+    Raises:
+        ValueError: There is no row.
+    """
+    if not rows:
+        raise ValueError("collate: no rows; an iteration without any has nothing to train")
+    shape = (len(rows), max(len(row) for row in rows))
+    ids, attention = np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64)
+    sampled, trained = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    logprobs, advantages = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    turns = np.full(shape, -1, np.int64)
+    for i, row in enumerate(rows):
+        n = len(row)
+        ids[i, :n], attention[i, :n] = row.input_ids, 1
+        sampled[i, :n], trained[i, :n] = row.response_mask, row.loss_mask
+        logprobs[i, :n], advantages[i, :n] = row.sampler_logprobs, row.advantages
+        turns[i, :n] = row.turns
+    arrays = (ids, attention, sampled, trained, logprobs, advantages, turns)
+    return Batch(*(torch.from_numpy(a) for a in arrays), torch.tensor([row.trajectory for row in rows]))
+
+
+def micro_batches(rows: Sequence[Row], token_budget: int) -> list[list[int]]:
+    """Return indices of ``rows`` in batches of like length, each of at most ``token_budget`` padded tokens.
+
+    Longest first, so that memory peaks at once; ties keep their order. A row longer than the budget stands alone; every row
+    is in exactly one batch.
+    """
+    order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
+    batches: list[list[int]] = []
+    for index in order:
+        if batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]]) <= token_budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

@@ -1,0 +1,202 @@
+"""Trajectories on disk: parquet, one row each, with the turns as a nested list that DuckDB and pandas can query.
+
+What has no fixed type (an action's payload, events) is a JSON string. A file is written whole or not at all, carries
+the number of its schema, and is never unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crossagent.errors import DataError
+from crossagent.types import Event, StopReason, Trajectory, Turn
+
+SCHEMA_VERSION = 1
+_KEY = b"crossagent"
+_IDS = pa.list_(pa.int32())
+_TURN = pa.struct(
+    {
+        "prompt_ids": _IDS,
+        "response_ids": _IDS,
+        "sampler_logprobs": pa.list_(pa.float64()),
+        "finish_reason": pa.string(),
+        "forced": pa.int32(),
+        "observation": pa.string(),
+        "text": pa.string(),
+        "space": pa.string(),
+        "payload": pa.string(),
+        "invalid": pa.string(),
+        "ticks": pa.int64(),
+        "reward": pa.float64(),
+        "cost": pa.float64(),
+        "error": pa.string(),
+        "events": pa.string(),
+        "anchor_key": pa.string(),
+    }
+)
+_TRAJECTORY = pa.schema(
+    {
+        "task": pa.string(),
+        "category": pa.string(),
+        "env": pa.string(),
+        "seed": pa.int64(),
+        "group": pa.int64(),
+        "member": pa.int64(),
+        "turns": pa.list_(_TURN),
+        "stop_reason": pa.string(),
+        "success": pa.bool_(),
+        "state_hash": pa.string(),
+        "spaces": pa.list_(pa.string()),
+        "failure": pa.string(),
+    }
+)
+_TURN_FIELDS = tuple(f.name for f in fields(Turn))
+_TRAJECTORY_FIELDS = tuple(f.name for f in fields(Trajectory))
+
+
+def step_file(directory: Path | str, step: int) -> Path:
+    """Return the file of one step; a step that is repeated after a resume replaces its own file and no other."""
+    return Path(directory) / f"step-{step:06d}.parquet"
+
+
+def save_trajectories(
+    path: Path | str, trajectories: Sequence[Trajectory], meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write trajectories to a new file, atomically.
+
+    Args:
+        path: Its directory is made when it is missing.
+        trajectories: In the order they will be loaded in.
+        meta: JSON-able, about all of them, e.g. stage and step.
+    """
+    rows = []
+    for trajectory in trajectories:
+        row = {name: getattr(trajectory, name) for name in _TRAJECTORY_FIELDS}
+        row["stop_reason"] = trajectory.stop_reason.value
+        row["turns"] = [_turn_row(turn) for turn in trajectory.turns]
+        rows.append(row)
+    write_rows(path, rows, _TRAJECTORY, "trajectories", SCHEMA_VERSION, meta)
+
+
+def load_trajectories(path: Path | str) -> list[Trajectory]:
+    """Return the trajectories of a file; payloads come back as JSON values (tuples as lists).
+
+    Raises:
+        DataError: The file is missing, damaged, something else, or of another schema.
+    """
+    rows, _ = read_rows(path, "trajectories", SCHEMA_VERSION)
+    try:
+        return [
+            Trajectory(
+                **{
+                    **row,
+                    "turns": tuple(_turn_of(turn) for turn in row["turns"]),
+                    "stop_reason": StopReason(row["stop_reason"]),
+                    "spaces": tuple(row["spaces"]),
+                }
+            )
+            for row in rows
+        ]
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: not trajectories of schema {SCHEMA_VERSION}: {error}") from error
+
+
+def load_meta(path: Path | str) -> dict[str, Any]:
+    """Return what was given as ``meta`` when a file was written; reads no rows."""
+    meta: dict[str, Any] = _header(Path(path))[0]["meta"]
+    return meta
+
+
+def write_rows(
+    path: Path | str,
+    rows: Sequence[Mapping[str, Any]],
+    schema: pa.Schema,
+    kind: str,
+    version: int,
+    meta: Mapping[str, Any] | None = None,
+) -> None:
+    """Write rows as parquet (zstd) with a header naming kind and schema version; the file appears whole."""
+    header = json.dumps({"kind": kind, "schema": version, "meta": dict(meta or {})})
+    table = pa.Table.from_pylist(list(rows), schema=schema).replace_schema_metadata({_KEY: header.encode()})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def read_rows(path: Path | str, kind: str, version: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return (rows, meta) of a file that :func:`write_rows` wrote; raises :class:`DataError` for any other."""
+    path = Path(path)
+    header, file = _header(path)
+    if header["kind"] != kind:
+        raise DataError(f"{path}: holds {header['kind']}; expected {kind}")
+    if header["schema"] != version:
+        raise DataError(
+            f"{path}: {kind} of schema {header['schema']}; this version of crossagent reads schema {version}. "
+            "Fix: write the file again, or read it with the version that wrote it."
+        )
+    try:
+        return file.read().to_pylist(), header["meta"]
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: damaged: {error}. Fix: delete the file and write it again.") from error
+
+
+def _header(path: Path) -> tuple[dict[str, Any], pq.ParquetFile]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a parquet file, or cut short: {error}") from error
+    found = (file.schema_arrow.metadata or {}).get(_KEY)
+    try:
+        header = json.loads(found or b"")
+        return {"kind": header["kind"], "schema": header["schema"], "meta": header["meta"]}, file
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: a parquet file that crossagent did not write (no {_KEY.decode()!r} header)"
+        ) from error
+
+
+def _turn_row(turn: Turn) -> dict[str, Any]:
+    row = {name: getattr(turn, name) for name in _TURN_FIELDS}
+    row["payload"] = None if turn.payload is None else json.dumps(turn.payload)
+    row["events"] = json.dumps([asdict(event) for event in turn.events])
+    return row
+
+
+def _turn_of(row: dict[str, Any]) -> Turn:
+    return Turn(
+        **{
+            **row,
+            "prompt_ids": tuple(row["prompt_ids"]),
+            "response_ids": tuple(row["response_ids"]),
+            "sampler_logprobs": tuple(row["sampler_logprobs"]),
+            "payload": None if row["payload"] is None else json.loads(row["payload"]),
+            "events": tuple(Event(**event) for event in json.loads(row["events"])),
+        }
+    )
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value

@@ -1,0 +1,136 @@
+"""The directory of a run: what is in it, what is finished, and whose it is.
+
+``state.json`` is the one truth about progress, replaced atomically after each step. A step that it does not list is done
+again from scratch: its leftovers are removed first, so a killed run and an unbroken one end with the same files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from crossagent.compose import differing_keys, to_yaml
+from crossagent.errors import CrossAgentError, RecipeError
+from crossagent.recipe import RECIPE_FILE, Recipe
+from crossagent.tracking.files import read_json, write_json, write_text
+
+STATE_VERSION = 1
+
+
+class RunDirectory:
+    """Paths and progress of one run. Make it with :meth:`open`."""
+
+    def __init__(self, path: Path, state: dict[str, Any]) -> None:
+        self.path = path
+        self._state = state
+
+    @classmethod
+    def open(cls, recipe: Recipe) -> RunDirectory:
+        """Return the run's directory, made or continued.
+
+        Raises:
+            RecipeError: Another recipe has run under this name.
+        """
+        path = recipe.run_directory
+        state_file = path / "state.json"
+        if state_file.is_file():
+            state = read_json(state_file)
+            if state.get("version") != STATE_VERSION:
+                raise RecipeError(
+                    f"{state_file}: got version {state.get('version')!r}; expected {STATE_VERSION}. "
+                    f"Fix: remove {path}, or use run_name=ANOTHER"
+                )
+            changes = differing_keys(state["recipe"], recipe.identity())
+            if changes:
+                shown = "\n  ".join(changes[:20])
+                more = f"\n  … and {len(changes) - 20} more" if len(changes) > 20 else ""
+                raise RecipeError(
+                    f"{path} holds a run of another recipe; these keys differ (there → now):\n  {shown}{more}\n"
+                    f"Fix: give this run a name of its own (run_name={recipe.run_name}-2), or remove {path}"
+                )
+            return cls(path, state)
+        if path.exists() and any(path.iterdir()):
+            raise RecipeError(
+                f"{path} exists and is not a run of crossagent. Fix: run_name=ANOTHER, or move it out of the way"
+            )
+        state = {
+            "version": STATE_VERSION,
+            "recipe_sha256": recipe.sha256,
+            "recipe": recipe.identity(),
+            "steps": {},
+            "mlflow": {},
+        }
+        write_text(path / RECIPE_FILE, to_yaml(recipe))
+        write_json(state_file, state)
+        return cls(path, state)
+
+    # -- progress ------------------------------------------------------------------------------------------------
+    def result(self, step: str) -> Any | None:
+        """Return what a finished step left, None when it has not finished."""
+        return self._state["steps"].get(step)
+
+    def begin(self, step: str, *leftovers: Path) -> None:
+        """Remove what an interrupted attempt at this step wrote."""
+        for path in leftovers:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def finish(self, step: str, result: Mapping[str, Any]) -> None:
+        """Note that a step has finished, with what later steps and the summary need of it."""
+        self._state["steps"][step] = dict(result)
+        write_json(self.path / "state.json", self._state)
+
+    @property
+    def mlflow_runs(self) -> dict[str, str]:
+        """stage → MLflow run id, so that a continued run continues there too."""
+        return dict(self._state["mlflow"])
+
+    def keep_mlflow_runs(self, run_ids: Mapping[str, str]) -> None:
+        """Remember MLflow's run ids."""
+        if self._state["mlflow"] != run_ids:
+            self._state["mlflow"] = dict(run_ids)
+            write_json(self.path / "state.json", self._state)
+
+    # -- paths ---------------------------------------------------------------------------------------------------
+    @property
+    def demonstrations(self) -> Path:
+        """Parquet file of the demonstrations."""
+        return self.path / "demonstrations.parquet"
+
+    @property
+    def summary(self) -> Path:
+        """``summary.json``."""
+        return self.path / "summary.json"
+
+    def stage(self, name: str) -> Path:
+        """Directory of a stage."""
+        return self.path / name
+
+    def checkpoint(self, stage: str) -> Path:
+        """The policy at the end of a stage."""
+        return self.path / stage / "checkpoint"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory: a second process on the same run is refused, not interleaved."""
+        import fcntl
+
+        with open(self.path / ".lock", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise CrossAgentError(
+                    f"{self.path}: another process ({file.read().strip() or 'unknown'}) is running this recipe; "
+                    "wait for it, or use run_name=ANOTHER"
+                ) from None
+            file.truncate(0)
+            file.write(f"pid {os.getpid()}")
+            file.flush()
+            yield

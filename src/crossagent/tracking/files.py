@@ -1,0 +1,70 @@
+"""The small files of a run directory: written atomically, read strictly."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from crossagent.errors import DataError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step: a reader, or a crash, sees the old content or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in one step, readable and with a stable order."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's content. Raises :class:`DataError` naming the file when it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: unreadable ({error}); expected JSON that crossagent wrote") from error
+
+
+class MetricsFile:
+    """``metrics.jsonl``: one line per step, ``{"step": n, "metrics": {...}}``; non-finite values become null."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+
+    def append(self, metrics: Mapping[str, float], step: int) -> None:
+        """Add one line, at once on disk for whoever watches."""
+        clean = {k: (float(v) if math.isfinite(v) else None) for k, v in metrics.items()}
+        self._file.write(json.dumps({"step": step, "metrics": clean}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return metric → [(step, value)] of a ``metrics.jsonl``; nulls and a torn last line are left out."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    if not path.is_file():
+        return series
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        for name, value in row["metrics"].items():
+            if value is not None:
+                series.setdefault(name, []).append((row["step"], value))
+    return series

@@ -1,0 +1,123 @@
+"""``summary.json`` and the one table a run ends with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from crossagent.tracking.files import write_json
+
+CELL_KEYS = ("success", "ci95", "return", "episodes", "turns", "ticks", "cost", "shares")
+"""What a cell of ``summary.json`` holds, in this order."""
+VERSIONED = ("crossagent", "torch", "lightning", "transformers", "tokenizers", "numpy", "mlflow", "omegaconf")
+
+
+def versions(distributions: Sequence[str] = ()) -> dict[str, str]:
+    """Return name → version of Python, our main dependencies and the given distributions (plugins), in a fixed order."""
+    found = {"python": platform.python_version()}
+    for name in [*VERSIONED, *sorted(set(distributions) - set(VERSIONED))]:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def summary_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an evaluation's cell that ``summary.json`` states."""
+    return {key: cell[key] for key in CELL_KEYS}
+
+
+def write_summary(path: Path, stages: Sequence[Mapping[str, Any]], recipe_sha256: str, versions: Mapping[str, str]) -> dict[str, Any]:
+    """Write ``summary.json`` and return it.
+
+    Args:
+        path: The file.
+        stages: ``{"stage", "seconds", "eval": {suite: {kind: cell}}}`` in the order they ran.
+        recipe_sha256: Of the composed recipe.
+        versions: name → version.
+    """
+    content = {
+        "stages": [
+            {
+                "stage": stage["stage"],
+                "seconds": stage["seconds"],
+                "eval": {
+                    suite: {kind: summary_cell(cell) for kind, cell in kinds.items()}
+                    for suite, kinds in stage["eval"].items()
+                },
+            }
+            for stage in stages
+        ],
+        "versions": dict(versions),
+        "recipe_sha256": recipe_sha256,
+    }
+    write_json(path, content)
+    return content
+
+
+def table(summary: Mapping[str, Any], experts: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the run's table: a row per suite, stage and agent; the experts' ceilings close each suite."""
+    suites = list(dict.fromkeys(suite for stage in summary["stages"] for suite in stage["eval"]))
+    spaces = _spaces(summary, experts)
+    result = Table(title="Evaluation (success with 95 % interval; J = success − Σ λ·cost)", title_justify="left")
+    for name in ("suite", "after", "agent"):
+        result.add_column(name, no_wrap=True)
+    for name in ("success", "95 %", "J", "episodes", "turns", "ticks", "cost", *spaces):
+        result.add_column(name, justify="right", no_wrap=True)
+    for suite in suites:
+        for stage in summary["stages"]:
+            for kind, cell in stage["eval"].get(suite, {}).items():
+                result.add_row(suite, stage["stage"], kind, *_numbers(cell, spaces), style="bold" if kind == "mixed" else "")
+        for kind, cell in experts.get(suite, {}).items():
+            result.add_row(suite, "expert", kind, *_numbers(cell, spaces), style="dim")
+        result.add_section()
+    return result
+
+
+def cells_table(cells: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """Return a table of one evaluation: suite → kind → cell, with a row per category below each."""
+    spaces = list(dict.fromkeys(s for kinds in cells.values() for cell in kinds.values() for s in cell["shares"]))
+    result = Table(title=title, title_justify="left")
+    for name in ("suite", "agent", "category"):
+        result.add_column(name, no_wrap=True)
+    for name in ("success", "95 %", "J", "episodes", "turns", "ticks", "cost", *spaces):
+        result.add_column(name, justify="right", no_wrap=True)
+    for suite, kinds in cells.items():
+        for kind, cell in kinds.items():
+            result.add_row(suite, kind, "all", *_numbers(cell, spaces), style="bold")
+            for category, inner in (cell.get("categories") or {}).items():
+                result.add_row(suite, kind, category, *_numbers(inner, spaces))
+    return result
+
+
+def print_wide(console: Console, rendered: Table) -> None:
+    """Print a table as wide as it needs, also where the output is narrow or redirected: nothing is cut."""
+    width = max(console.width, console.measure(rendered, options=console.options.update(width=400)).maximum)
+    console.print(rendered, width=width, crop=False, soft_wrap=True)
+
+
+def _spaces(summary: Mapping[str, Any], experts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    cells = [cell for stage in summary["stages"] for kinds in stage["eval"].values() for cell in kinds.values()]
+    cells += [cell for kinds in experts.values() for cell in kinds.values()]
+    return list(dict.fromkeys(space for cell in cells for space in cell["shares"]))
+
+
+def _numbers(cell: Mapping[str, Any], spaces: Sequence[str]) -> list[str]:
+    low, high = cell["ci95"]
+    return [
+        f"{100 * cell['success']:.1f} %",
+        f"{100 * low:.0f}–{100 * high:.0f}",
+        f"{cell['return']:.3f}",
+        str(cell["episodes"]),
+        f"{cell['turns']:.1f}",
+        f"{cell['ticks']:.0f}",
+        f"{cell['cost']:.2f}",
+        *(f"{100 * cell['shares'].get(space, 0.0):.0f} %" for space in spaces),
+    ]

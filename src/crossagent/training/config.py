@@ -1,0 +1,292 @@
+"""What a recipe says about training. Loads no torch; every value that cannot work is refused here, with its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from crossagent.errors import RecipeError, lookup
+
+BASELINES = ("none", "mean", "leave-one-out")
+SCALES = ("none", "group", "batch", "whiten")
+ESTIMATORS = ("group", "gigpo")
+AGGREGATIONS = (
+    "token-mean",
+    "seq-mean-token-mean",
+    "seq-mean-token-sum-norm",
+    "seq-mean-token-sum",
+    "seq-mean-turn-mean",
+)
+KL_ESTIMATES = ("k1", "k2", "k3")
+LOSSES = ("clip", "reinforce")
+
+
+@dataclass
+class SFTConfig:
+    """Supervised training on demonstrations."""
+
+    epochs: float = 1.0
+    """Passes over the data; may be a fraction."""
+    lr: float = 2e-3
+    """Highest learning rate of AdamW, after warm-up."""
+    min_lr_ratio: float = 0.1
+    """The cosine ends at this share of ``lr``."""
+    warmup: float = 0.03
+    """Share of all steps in which the learning rate rises from 0."""
+    weight_decay: float = 0.05
+    """On matrices only."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    batch_size: int = 128
+    """Rows (turns, or whole episodes with ``concatenate``) per optimiser step."""
+    micro_batches: int = 1
+    """Parts a batch is computed in, sorted by length; changes memory and speed, never the gradient."""
+    max_grad_norm: float = 1.0
+    concatenate: bool = False
+    """One row per episode where the prompts extend each other (``prompt.history: -1``), else one per turn."""
+    checkpoint_every: int = 200
+    """Optimiser steps between checkpoints an interrupted stage resumes from; 0: none."""
+
+    def __post_init__(self) -> None:
+        _positive("epochs", self.epochs)
+        _optimiser(self.lr, self.max_grad_norm, self.betas)
+        _between("min_lr_ratio", self.min_lr_ratio, 0.0, 1.0)
+        _between("warmup", self.warmup, 0.0, 1.0)
+        _not_negative("weight_decay", self.weight_decay)
+        _at_least("batch_size", self.batch_size, 1)
+        _at_least("micro_batches", self.micro_batches, 1)
+        if self.micro_batches > self.batch_size:
+            raise RecipeError(
+                f"micro_batches: got {self.micro_batches}; expected at most batch_size ({self.batch_size}): no part is empty"
+            )
+        _at_least("checkpoint_every", self.checkpoint_every, 0)
+
+
+@dataclass
+class GRPOConfig:
+    """Reinforcement on groups: STRL and MTRL. One iteration = one rollout, then ``minibatches × epochs`` optimiser steps."""
+
+    iterations: int = 40
+    groups: int = 16
+    """Groups per iteration."""
+    group_size: int = 8
+    """Members of a group: trajectories of one task from one initial state."""
+    lr: float = 2e-4
+    """Of AdamW; constant after warm-up."""
+    warmup_steps: int = 0
+    """Optimiser steps in which the learning rate rises from 0."""
+    weight_decay: float = 0.0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    max_grad_norm: float = 1.0
+    minibatches: int = 2
+    """M: optimiser steps per pass over an iteration's trajectories, however many turns they have."""
+    epochs: int = 1
+    """E: passes over an iteration's trajectories."""
+    micro_batch_tokens: int = 16384
+    """Padded tokens computed at once in the update; changes memory and speed, never the gradient."""
+    logprob_batch_tokens: int = 32768
+    """Padded tokens computed at once where old and reference log-probs are taken."""
+    temperature: float = 1.0
+    """Of sampling; divides the logits of the old, new and reference passes too."""
+    max_new_tokens: int = 0
+    """Longest response; 0: as in ``rollout``."""
+    concatenate: bool = False
+    """One row per stretch of turns whose prompts extend each other exactly, else one row per turn; same gradient."""
+
+    # -- advantages
+    estimator: str = "group"
+    """``group``: one advantage per trajectory. ``gigpo`` adds a part per turn, from turns of the group in the same state."""
+    baseline: str = "mean"
+    """``none``, ``mean``, ``leave-one-out``: over the trajectories of a group."""
+    scale: str = "none"
+    """``none``, ``group`` (÷ std: erases the size of λ), ``batch``, ``whiten``."""
+    gigpo_gamma: float = 0.95
+    gigpo_weight: float = 1.0
+    invalid_penalty: float = 0.1
+    """Taken off the return for each response that is no action."""
+    filter_zero_variance: bool = True
+    """Leave out groups whose returns are all equal, before any normalisation."""
+    drop_all_fail: bool = True
+    """Leave out groups in which nobody succeeds: there only costs differ, and inaction would win."""
+    resample_rounds: int = 0
+    """How often groups that were left out are replaced by new ones within an iteration; then it goes on with what it has."""
+    curriculum: str = "uniform"
+    """Which tasks: ``uniform`` (each equally often) or ``uncertain`` (by p(1 − p) of recent success)."""
+    curriculum_floor: float = 0.05
+    """Smallest weight of a task under ``uncertain``; the largest is 0.25."""
+    curriculum_decay: float = 0.9
+    """Weight of the past in a task's recent success, per group played."""
+
+    # -- loss
+    loss: str = "clip"
+    """``clip``, ``reinforce`` (no clipping), or ``module:function`` with the signature of ``clipped_loss``."""
+    ratio: str = "token"
+    """``token``, or ``sequence`` (GSPO): over each turn."""
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    dual_clip: float | None = None
+    """Bound on the loss of bad tokens whose ratio exploded, in units of their advantage; > 1."""
+    aggregation: str = "seq-mean-turn-mean"
+    """How token losses become one number; a sequence is a trajectory. ``seq-mean-turn-mean`` weighs each turn
+    1/number of turns of its trajectory."""
+    max_length: int = 512
+    """The constant of ``seq-mean-token-sum-norm``."""
+    kl_coef: float = 0.0
+    """β of the KL to the policy the stage began with; 0: no reference is kept."""
+    kl: str = "k3"
+    """``k1``, ``k2``, ``k3``."""
+    kl_in: str = "loss"
+    """``loss``, or ``reward`` (taken off the return, token by token)."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    old_logprobs: str = "recompute"
+    """``recompute`` in the training engine (ratio 1 on the first pass), or ``sampler``: those of sampling, one pass less."""
+    importance: str = "none"
+    """Correction for sampler ≠ trainer: ``none``, ``truncate``, ``mask``."""
+    importance_level: str = "token"
+    """``token`` or ``sequence`` (each turn)."""
+    importance_cap: float = 2.0
+
+    # -- keeping
+    evaluate_every: int = 0
+    """Iterations between evaluations of the hook ``StageRun.evaluate``; 0: never."""
+    keep: str = "last"
+    """Which policy the stage ends with: ``last``, or ``best`` of those evaluated."""
+    checkpoint_every: int = 1
+    """Iterations between checkpoints an interrupted stage resumes from; 0: none."""
+
+    def __post_init__(self) -> None:
+        _at_least("iterations", self.iterations, 1)
+        _at_least("groups", self.groups, 1)
+        if self.group_size < 2:
+            raise RecipeError(
+                f"group_size: got {self.group_size}; expected at least 2: a group of one has no baseline, its advantage is 0"
+            )
+        _optimiser(self.lr, self.max_grad_norm, self.betas)
+        _not_negative("weight_decay", self.weight_decay)
+        for name in ("minibatches", "epochs", "micro_batch_tokens", "logprob_batch_tokens", "max_length"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("warmup_steps", "max_new_tokens", "resample_rounds", "evaluate_every", "checkpoint_every"):
+            _at_least(name, getattr(self, name), 0)
+        if self.minibatches > self.groups * self.group_size:
+            raise RecipeError(
+                f"minibatches: got {self.minibatches}; expected at most groups × group_size "
+                f"({self.groups * self.group_size} trajectories): no step without data"
+            )
+        if not self.temperature > 0:
+            raise RecipeError(f"temperature: got {self.temperature}; expected > 0: greedy members would all be equal")
+        _one_of("estimator", self.estimator, ESTIMATORS)
+        _one_of("baseline", self.baseline, BASELINES)
+        _one_of("scale", self.scale, SCALES)
+        _between("gigpo_gamma", self.gigpo_gamma, 0.0, 1.0)
+        _not_negative("gigpo_weight", self.gigpo_weight)
+        _not_negative("invalid_penalty", self.invalid_penalty)
+        _one_of("curriculum", self.curriculum, ("uniform", "uncertain"))
+        _between("curriculum_floor", self.curriculum_floor, 0.0, 0.25)
+        _between("curriculum_decay", self.curriculum_decay, 0.0, 1.0)
+        if ":" not in self.loss:
+            _one_of("loss", self.loss, LOSSES)
+        _one_of("ratio", self.ratio, ("token", "sequence"))
+        if not 0 < self.clip_low < 1:
+            raise RecipeError(
+                f"clip_low: got {self.clip_low}; expected 0 < clip_low < 1: ratios are kept above 1 − clip_low"
+            )
+        if not self.clip_high > 0:
+            raise RecipeError(f"clip_high: got {self.clip_high}; expected > 0: ratios are kept below 1 + clip_high")
+        if self.dual_clip is not None and not self.dual_clip > 1:
+            raise RecipeError(f"dual_clip: got {self.dual_clip}; expected > 1, or null for none")
+        _one_of("aggregation", self.aggregation, AGGREGATIONS)
+        _not_negative("kl_coef", self.kl_coef)
+        _one_of("kl", self.kl, KL_ESTIMATES)
+        _one_of("kl_in", self.kl_in, ("loss", "reward"))
+        if self.kl_coef > 0 and self.kl == "k1" and self.kl_in == "loss":
+            raise RecipeError("kl: k1 in the loss has an expected gradient of 0; expected k2 or k3, or kl_in: reward")
+        _not_negative("entropy_coef", self.entropy_coef)
+        _one_of("old_logprobs", self.old_logprobs, ("recompute", "sampler"))
+        _one_of("importance", self.importance, ("none", "truncate", "mask"))
+        _one_of("importance_level", self.importance_level, ("token", "sequence"))
+        if not self.importance_cap >= 1:
+            raise RecipeError(f"importance_cap: got {self.importance_cap}; expected ≥ 1")
+        if self.importance != "none" and self.old_logprobs == "sampler":
+            raise RecipeError(
+                "importance: with old_logprobs: sampler there is nothing to correct; set one of the two back"
+            )
+        _one_of("keep", self.keep, ("last", "best"))
+        if self.keep == "best" and not self.evaluate_every:
+            raise RecipeError("keep: best needs evaluate_every > 0: only evaluated policies can be the best")
+
+
+@dataclass
+class StrlConfig(GRPOConfig):
+    """Single-turn reinforcement: each group is one state of a demonstration."""
+
+    iterations: int = 20
+    groups: int = 64
+    lr: float = 5e-5
+    horizon: int = 1
+    """H: how many raw ticks of two actions are compared."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("horizon", self.horizon, 1)
+        if self.estimator != "group":
+            raise RecipeError("estimator: a single turn has no steps to give credit to; expected group")
+
+
+@dataclass
+class RelabelConfig:
+    """Rejection sampling after STRL: a demonstrated action becomes the policy's own where both come to the same."""
+
+    states: int = 2000
+    """Demonstrated turns to relabel, spread evenly over the spaces they are written in."""
+    samples: int = 8
+    """Responses sampled per state."""
+    temperature: float = 1.0
+    max_new_tokens: int = 0
+    """Longest response; 0: as in ``rollout``."""
+    horizon: int = 1
+    """H: how many raw ticks of two actions are compared."""
+    balance: float = 2.0
+    """The most frequent space of the result has at most this many times the rows of the rarest; 0: as they come."""
+    sft: SFTConfig = field(default_factory=lambda: SFTConfig(epochs=1.0, lr=2e-4))
+    """The short supervised training on the result."""
+
+    def __post_init__(self) -> None:
+        _at_least("states", self.states, 1)
+        _at_least("samples", self.samples, 1)
+        _at_least("horizon", self.horizon, 1)
+        _at_least("max_new_tokens", self.max_new_tokens, 0)
+        if not self.temperature > 0:
+            raise RecipeError(f"temperature: got {self.temperature}; expected > 0")
+        if self.balance != 0 and not self.balance >= 1:
+            raise RecipeError(f"balance: got {self.balance}; expected ≥ 1, or 0 for no balancing")
+
+
+def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
+    lookup(value, dict.fromkeys(known, True), f"{key} value", RecipeError)
+
+
+def _positive(key: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise RecipeError(f"{key}: got {value}; expected a number > 0")
+
+
+def _not_negative(key: str, value: float) -> None:
+    if not (value >= 0 and math.isfinite(value)):
+        raise RecipeError(f"{key}: got {value}; expected a number ≥ 0")
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise RecipeError(f"{key}: got {value}; expected at least {least}")
+
+
+def _between(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise RecipeError(f"{key}: got {value}; expected {low:g} to {high:g}")
+
+
+def _optimiser(lr: float, max_grad_norm: float, betas: list[float]) -> None:
+    _positive("lr", lr)
+    _positive("max_grad_norm", max_grad_norm)
+    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+        raise RecipeError(f"betas: got {betas}; expected two numbers, each 0 ≤ β < 1")

@@ -1,0 +1,60 @@
+"""The toy world as an installed plugin, and the command line as users meet it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [ROOT / "src", *sorted(ROOT.glob("plugins/*/src"))]
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def fake_distribution(directory: Path, name: str, entry_points: str, files: dict[str, str]) -> Path:
+    """Write what an installed package leaves in site-packages: modules, and metadata with entry points."""
+    info = directory / f"{name.replace('-', '_')}-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[crossagent]\n{entry_points}\n")
+    for path, content in files.items():
+        (directory / path).write_text(content)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def toy_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for PYTHONPATH that makes the environment ``toy`` an installed plugin."""
+    module = (
+        "from crossagent.plugin import hookimpl\n"
+        "from crossagent.testing import toy_environment\n\n"
+        "@hookimpl\n"
+        "def crossagent_environments():\n"
+        "    return [toy_environment()]\n"
+    )
+    return fake_distribution(
+        tmp_path_factory.mktemp("toy"), "crossagent-toy", "toy = toy_plugin", {"toy_plugin.py": module}
+    )
+
+
+@pytest.fixture
+def crossagent(tmp_path: Path, toy_plugin: Path) -> Run:
+    """Run ``crossagent …`` in an empty directory; the toy world is installed."""
+
+    def run(*arguments: str | Path, path: Sequence[Path] = (), timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        env = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, [*path, toy_plugin, *SOURCES])),
+            "OMP_NUM_THREADS": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "COLUMNS": "200",
+        }
+        command = [sys.executable, "-m", "crossagent", *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout)
+
+    return run

@@ -1,0 +1,238 @@
+"""The command line as users meet it: speed, listings, and one message with exit code 2 for everything that is theirs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import Run, fake_distribution
+
+TOY = """
+environment: {name: toy}
+spaces: {api: {weight: 0.02}, gui: {weight: 0.02}, control: {weight: 0.02}}
+policy: {model: scratch-0.1m}
+prompt: {style: compact, fragments: headers}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.yaml"
+    path.write_text(TOY)
+    return path
+
+
+def fails(result: subprocess.CompletedProcess[str], *says: str) -> None:
+    """Exit code 2, one message that says this, no traceback, nothing on standard output."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("crossagent: ")
+    for text in says:
+        assert text in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["eval", "--help"]])
+def test_help_loads_neither_torch_nor_anything_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from crossagent.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'lightning', 'transformers', 'mlflow', 'numpy', 'pandas', 'omegaconf', 'rich', 'pluggy'}\n"
+        "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "usage: crossagent" in result.stdout
+
+
+@pytest.mark.parametrize("module", ["crossagent.plugin", "crossagent.registry", "crossagent.recipe", "crossagent.testing"])
+def test_what_listings_touch_loads_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'lightning', 'transformers'}} & set(sys.modules)) or 0)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_is_in_the_help(crossagent: Run) -> None:
+    result = crossagent("--help")
+    assert result.returncode == 0
+    for command in ("run", "eval", "plugins", "tasks", "check", "export"):
+        assert f"    {command} " in result.stdout
+
+
+def test_plugins_as_json(crossagent: Run) -> None:
+    listing = json.loads(crossagent("plugins", "--json").stdout)
+    spaces = {space["name"]: space for space in listing["spaces"]}
+    assert spaces["api"]["distribution"] == "crossagent-api"
+    assert spaces["api"]["version"] == "1"
+    assert spaces["api"]["requires"] == ["skills"]
+    environments = {environment["name"]: environment for environment in listing["environments"]}
+    assert environments["toy"]["distribution"] == "crossagent-toy"
+    assert environments["toy"]["interfaces"] == ["control", "pointer", "skills"]
+    assert listing["failures"] == []
+
+
+def test_tasks_as_json(crossagent: Run) -> None:
+    tasks = json.loads(crossagent("tasks", "toy", "--json").stdout)["tasks"]
+    assert all(list(task) == ["name", "category", "splits", "solvable", "reason"] for task in tasks)
+    by_name = {task["name"]: task for task in tasks}
+    assert by_name["get:apple"] == {
+        "name": "get:apple",
+        "category": "get",
+        "splits": ["train"],
+        "solvable": True,
+        "reason": "",
+    }
+    assert by_name["get:moon"]["reason"] == "it is out of this world"
+    ood = json.loads(crossagent("tasks", "toy", "--split", "ood", "--json").stdout)["tasks"]
+    assert [task["name"] for task in ood] == ["get:leaf", "make:sling", "catch:moth"]
+
+
+def test_listings_as_tables(crossagent: Run) -> None:
+    assert "crossagent-api" in crossagent("plugins").stdout
+    assert "make:sling" in crossagent("tasks", "toy").stdout
+
+
+def test_print_config_is_a_recipe_that_composes_to_itself(crossagent: Run, recipe: Path, tmp_path: Path) -> None:
+    first = crossagent("run", recipe, "--print-config", "seed=7", "stages.0=sft")
+    assert first.returncode == 0, first.stderr
+    assert "seed: 7" in first.stdout
+    again = tmp_path / "again.yaml"
+    again.write_text(first.stdout)
+    assert crossagent("run", again, "--print-config").stdout == first.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(crossagent: Run, recipe: Path, tmp_path: Path) -> None:
+    result = crossagent("run", recipe, "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "sft → strl → relabel → mtrl" in result.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["sede=1"], ["unknown key 'sede'", "Did you mean 'seed'?"]),
+        (["policy.modle=x", "spaces.api.wieght=1"], ["'policy.modle'", "'spaces.api.wieght'", "'weight'"]),
+        (["seed=two"], ["seed: got 'two' (str); expected an integer"]),
+        (["spaces.apo={}"], ["'apo'", "Did you mean 'api'?"]),
+        (["environment.name=tyo"], ["'tyo'", "Did you mean 'toy'?"]),
+        (["training_tasks.splits=[trian]"], ["training_tasks.splits", "'trian'", "Did you mean 'train'?"]),
+        (["training_tasks.tasks=[get:aple]"], ["training_tasks.tasks", "'get:aple'", "Did you mean 'get:apple'?"]),
+        (["training_tasks.tasks=[get:moon]"], ["'get:moon'", "cannot be solved", "out of this world"]),
+        (["stages=[mtrl,sft]"], ["stages: got [mtrl, sft]", "in the order [sft, mtrl]"]),
+        (["stages=[sft,stlr]"], ["unknown stage 'stlr'", "Did you mean 'strl'?"]),
+        (["spaces=null"], ["spaces: got null"]),
+        (["demonstrations.mixture={apo: 1}"], ["demonstrations.mixture", "'apo'"]),
+        (["demonstrations.splits=[train,ood]"], ["evaluation.suites.ood", "demonstrated"]),
+        (["spaces.api.weight=-1"], ["weight: got -1"]),
+        (["trainer.devices=2"], ["trainer.devices: got 2; expected 1"]),
+        (["policy.model=scratch-9m"], ["scratch-9m"]),
+        (["run_name=a/b"], ["run_name: got 'a/b'"]),
+    ],
+)
+def test_a_wrong_recipe_is_refused_before_anything_is_written(
+    crossagent: Run, recipe: Path, tmp_path: Path, overrides: list[str], says: list[str]
+) -> None:
+    fails(crossagent("run", recipe, *overrides), *says)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_extra_names_what_to_install(crossagent: Run, recipe: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import sys, importlib.abc\n"
+        "class Hide(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'deepspeed': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+    )
+    result = crossagent("run", recipe, "trainer.strategy=deepspeed_stage_2", path=[hidden])
+    fails(result, "deepspeed", "pip install 'crossagent[deepspeed]'")
+
+
+def test_a_missing_recipe_and_malformed_yaml(crossagent: Run, recipe: Path, tmp_path: Path) -> None:
+    fails(crossagent("run", "tyo.yaml"), "tyo.yaml", "no such recipe", "toy.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("spaces: {api\nseed: 1\n")
+    fails(crossagent("run", "bad.yaml"), "bad.yaml:", "malformed YAML")
+
+
+def test_a_space_whose_interface_the_environment_lacks(crossagent: Run, tmp_path: Path) -> None:
+    module = (
+        "import dataclasses\n"
+        "from crossagent.plugin import hookimpl\n"
+        "from crossagent.testing import toy_environment\n"
+        "@hookimpl\n"
+        "def crossagent_environments():\n"
+        "    return [dataclasses.replace(toy_environment(), name='mute', interfaces=('skills',))]\n"
+    )
+    plugin = fake_distribution(tmp_path / "mute", "crossagent-mute", "mute = mute_plugin", {"mute_plugin.py": module})
+    recipe = tmp_path / "mute.yaml"
+    recipe.write_text("environment: {name: mute}\nspaces: {api: {}, gui: {}}\n")
+    fails(crossagent("run", recipe, path=[plugin]), "gui", "mute", "pointer")
+
+
+def test_a_broken_plugin_is_listed_and_only_a_recipe_that_asks_for_it_fails(
+    crossagent: Run, recipe: Path, tmp_path: Path
+) -> None:
+    plugin = fake_distribution(
+        tmp_path / "broken", "crossagent-broken", "broken = broken_plugin", {"broken_plugin.py": "1 / 0\n"}
+    )
+    listing = json.loads(crossagent("plugins", "--json", path=[plugin]).stdout)
+    assert [failure["distribution"] for failure in listing["failures"]] == ["crossagent-broken"]
+    assert "ZeroDivisionError" in listing["failures"][0]["reason"]
+    assert "ZeroDivisionError" in crossagent("plugins", path=[plugin]).stdout
+    assert crossagent("run", recipe, "--dry-run", path=[plugin]).returncode == 0
+    fails(crossagent("run", recipe, "spaces.broken={}", path=[plugin]), "broken", "ZeroDivisionError")
+
+
+def test_unknown_names_of_the_listings(crossagent: Run) -> None:
+    fails(crossagent("tasks", "tyo"), "'tyo'", "Did you mean 'toy'?")
+    fails(crossagent("tasks", "toy", "--split", "trian"), "'trian'", "Did you mean 'train'?")
+    fails(crossagent("check", "apo"), "'apo'", "Did you mean 'api'?")
+
+
+def test_checkpoints_that_cannot_be_read(crossagent: Run, recipe: Path, tmp_path: Path) -> None:
+    fails(crossagent("eval", "nowhere"), "nowhere", "no such directory")
+    fails(crossagent("export", "nowhere", "out"), "nowhere")
+    (tmp_path / "empty").mkdir()
+    fails(crossagent("eval", "empty"), "empty", "--recipe")
+    fails(crossagent("eval", "empty", "--recipe", recipe), "empty")
+    fails(crossagent("export", "empty", "out"), "empty")
+    assert not (tmp_path / "out").exists()
+
+
+def test_check_passes_for_a_good_space(crossagent: Run) -> None:
+    result = crossagent("check", "api", "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads(result.stdout)["passed"] is True
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    from crossagent import cli
+
+    def broken(args: object) -> int:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(cli, "_plugins", broken)
+    with pytest.raises(RuntimeError, match="ours"):
+        cli.main(["plugins"])
+
+
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from crossagent import cli
+
+    def interrupted(args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_plugins", interrupted)
+    assert cli.main(["plugins"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
