@@ -14,6 +14,7 @@ from typing import Any
 
 from crossagent.plugin import Task
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks, harvests
+from crossagent_minecraft_data.entities import MOBS
 from crossagent_minecraft_data.recipes import recipes_for
 from crossagent_minecraft_data.tasks import TaskFact, benchmark_tasks
 
@@ -112,7 +113,9 @@ def _craft(fact: TaskFact) -> tuple[dict[str, Any], str]:
 
 
 def _kill(fact: TaskFact) -> tuple[dict[str, Any], str]:
-    setup: dict[str, Any] = {"mobs": [[fact.goal, 5]], "hand": fact.tools[0] or None}
+    setup: dict[str, Any] = {"mobs": [[fact.goal, 4]], "hand": fact.tools[0] or None}
+    if MOBS[fact.goal].attack * MOBS[fact.goal].health > 400:
+        setup["resistance"] = 4  # what strikes this hard and long is not fought in plain clothes
     return setup, _MOB_REASONS.get(fact.goal, "")
 
 
