@@ -49,7 +49,9 @@ def main() -> int:
                 "recipe_sha256": summary["recipe_sha256"],
                 "commit": commit(),
                 "machine": machine(),
-                "command": " ".join(["crossagent", "run", os.path.relpath(args.recipe, ROOT), f"seed={seed}", *overrides]),
+                "command": " ".join(
+                    ["crossagent", "run", os.path.relpath(args.recipe, ROOT), f"seed={seed}", *overrides]
+                ),
             }
             for stage in summary["stages"]
             for suite, kinds in stage["eval"].items()
@@ -99,12 +101,24 @@ def render(rows: list[dict[str, Any]], experts: dict[str, Any]) -> str:
             return f"{statistics.fmean(values):.{digits}f} ± {spread(values):.{digits}f}"
 
         shares = [f"{100 * statistics.fmean(row['shares'].get(space, 0.0) for row in group):.0f}" for space in spaces]
-        numbers = [mean("success", 100), mean("return", digits=3), mean("turns"), mean("ticks", digits=0), mean("cost", digits=2)]
+        numbers = [
+            mean("success", 100),
+            mean("return", digits=3),
+            mean("turns"),
+            mean("ticks", digits=0),
+            mean("cost", digits=2),
+        ]
         lines.append("| " + " | ".join([suite, stage, agent, str(len(group)), *numbers, *shares]) + " |")
     for suite, kinds in experts.items():
         for agent, cell in kinds.items():
             shares = [f"{100 * cell['shares'].get(space, 0.0):.0f}" for space in spaces]
-            numbers = [f"{100 * cell['success']:.1f}", f"{cell['return']:.3f}", f"{cell['turns']:.1f}", f"{cell['ticks']:.0f}", f"{cell['cost']:.2f}"]
+            numbers = [
+                f"{100 * cell['success']:.1f}",
+                f"{cell['return']:.3f}",
+                f"{cell['turns']:.1f}",
+                f"{cell['ticks']:.0f}",
+                f"{cell['cost']:.2f}",
+            ]
             lines.append("| " + " | ".join([suite, "expert", agent, "–", *numbers, *shares]) + " |")
     return "\n".join(lines) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -28,6 +29,17 @@ def fake_distribution(directory: Path, name: str, entry_points: str, files: dict
 
 
 @pytest.fixture(scope="session")
+def fake_plugin() -> Callable[[Path, str, str], Path]:
+    """Make a directory for PYTHONPATH with a plugin: (directory, name, code of its module)."""
+
+    def make(directory: Path, name: str, code: str) -> Path:
+        module = f"{name}_plugin"
+        return fake_distribution(directory, f"crossagent-{name}", f"{name} = {module}", {f"{module}.py": code})
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def toy_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for PYTHONPATH that makes the environment ``toy`` an installed plugin."""
     module = (
@@ -43,18 +55,25 @@ def toy_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def crossagent(tmp_path: Path, toy_plugin: Path) -> Run:
-    """Run ``crossagent …`` in an empty directory; the toy world is installed."""
+def python(tmp_path: Path, toy_plugin: Path) -> Run:
+    """Run Python on our sources, with the toy world installed, in an empty directory."""
 
-    def run(*arguments: str | Path, path: Sequence[Path] = (), timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str | Path, path: Sequence[Path] = (), timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         env = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, [*path, toy_plugin, *SOURCES])),
             "OMP_NUM_THREADS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "COLUMNS": "200",
         }
-        command = [sys.executable, "-m", "crossagent", *map(str, arguments)]
+        command = [sys.executable, *map(str, arguments)]
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout)
 
     return run
+
+
+@pytest.fixture
+def crossagent(python: Run) -> Run:
+    """Run ``crossagent …``, as :func:`python` does."""
+    return functools.partial(python, "-m", "crossagent")

@@ -62,7 +62,10 @@ def message(path: Path, *overrides: str) -> str:
 
 
 def test_defaults_files_and_overrides_compose_in_that_order(tmp_path: Path) -> None:
-    write(tmp_path / "base.yaml", "needed: base\nseed: 1\nstages: [a, b, c]\nparts: {a: {weight: 2, options: {k: 4}}, b: {}}\n")
+    write(
+        tmp_path / "base.yaml",
+        "needed: base\nseed: 1\nstages: [a, b, c]\nparts: {a: {weight: 2, options: {k: 4}}, b: {}}\n",
+    )
     top = write(tmp_path / "top.yaml", "defaults: [base.yaml]\nseed: 2\nparts: {b: null, c: {weight: 3}}\n")
     result = compose(Schema, top, ["name=z", "stages.1=q", "parts.a.weight=2e-3", "adapter.rank=4", "betas.0=0.8"])
     assert result == Schema(

@@ -5,11 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-matplotlib.rcParams["svg.hashsalt"] = "crossagent"  # equal input, equal file
-matplotlib.rcParams["svg.fonttype"] = "none"
-matplotlib.rcParams["font.family"] = "DejaVu Sans"
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
@@ -18,26 +13,58 @@ INK, POLICY, SPACE, INTERFACE, WORLD, STAGE = "#22303c", "#ffe3b3", "#cfe8ff", "
 
 
 def box(axes: Axes, x: float, y: float, width: float, height: float, color: str, title: str, text: str = "") -> None:
-    style = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.02,rounding_size=0.12", fc=color, ec=INK, lw=1.0)
+    """Draw a box with a title and a line below it."""
+    style = FancyBboxPatch(
+        (x, y), width, height, boxstyle="round,pad=0.02,rounding_size=0.12", fc=color, ec=INK, lw=1.0
+    )
     axes.add_patch(style)
     middle = y + height / 2
-    axes.text(x + width / 2, middle + (0.17 if text else 0), title, ha="center", va="center", fontsize=10, weight="bold", color=INK)
+    axes.text(
+        x + width / 2,
+        middle + (0.17 if text else 0),
+        title,
+        ha="center",
+        va="center",
+        fontsize=10,
+        weight="bold",
+        color=INK,
+    )
     if text:
-        axes.text(x + width / 2, middle - 0.17, text, ha="center", va="center", fontsize=8, color=INK, family="DejaVu Sans Mono")
+        axes.text(
+            x + width / 2,
+            middle - 0.17,
+            text,
+            ha="center",
+            va="center",
+            fontsize=8,
+            color=INK,
+            family="DejaVu Sans Mono",
+        )
 
 
 def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], text: str = "", curve: float = 0.0) -> None:
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.1, "connectionstyle": f"arc3,rad={curve}"})
+    """Draw an arrow, with a word on it."""
+    axes.annotate(
+        "",
+        end,
+        start,
+        arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.1, "connectionstyle": f"arc3,rad={curve}"},
+    )
     if text:
         axes.text((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.13, text, ha="center", fontsize=8, color=INK)
 
 
 def main() -> None:
+    """Draw the picture."""
+    # Equal input, equal file.
+    matplotlib.rcParams.update({"svg.hashsalt": "crossagent", "svg.fonttype": "none", "font.family": "DejaVu Sans"})
     figure = Figure(figsize=(11, 5.0))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 11), ylim=(0, 5))
     axes.axis("off")
-    axes.text(0.3, 4.72, "One turn: the model chooses the level at which it acts", fontsize=12, weight="bold", color=INK)
+    axes.text(
+        0.3, 4.72, "One turn: the model chooses the level at which it acts", fontsize=12, weight="bold", color=INK
+    )
     box(axes, 0.3, 2.75, 1.9, 1.0, POLICY, "policy", "one language model")
     rows = [
         (3.85, "api", "Api: mine(oak_log)", "skills"),
@@ -59,7 +86,14 @@ def main() -> None:
     arrow(axes, (1.25, 1.39), (1.25, 2.72))
     axes.text(5.5, 1.22, "observation, as text", ha="center", fontsize=8, color=INK)
     axes.text(0.3, 0.92, "One recipe", fontsize=12, weight="bold", color=INK)
-    stages = [("demonstrations", "experts"), ("SFT", "imitate"), ("STRL", "one turn, any space"), ("relabel", "keep what matched"), ("MTRL", "whole episodes"), ("evaluation", "success, J, shares")]
+    stages = [
+        ("demonstrations", "experts"),
+        ("SFT", "imitate"),
+        ("STRL", "one turn, any space"),
+        ("relabel", "keep what matched"),
+        ("MTRL", "whole episodes"),
+        ("evaluation", "success, J, shares"),
+    ]
     for i, (name, text) in enumerate(stages):
         box(axes, 0.3 + 1.76 * i, 0.15, 1.5, 0.62, STAGE, name, text)
         if i:

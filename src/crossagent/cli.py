@@ -19,7 +19,7 @@ from crossagent.errors import CrossAgentError
 if TYPE_CHECKING:
     from rich.console import Console
 
-USER_ERROR, INTERRUPTED = 2, 130
+FAILED_CHECK, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"crossagent: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("\ncrossagent: interrupted; the same command goes on with the stage that was interrupted", file=sys.stderr)
+        print(
+            "\ncrossagent: interrupted; the same command goes on with the stage that was interrupted", file=sys.stderr
+        )
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone (``| head``)
         sys.stderr.close()
@@ -84,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="test an installed action space or environment against the contract")
     check.add_argument("name", metavar="NAME", help="an action space or an environment, as `plugins` lists it")
+    check.add_argument("--environment", metavar="ENV", help="check a space on this one only (default: all that fit)")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(command=_check)
 
@@ -123,7 +126,9 @@ def _eval(args: argparse.Namespace) -> int:
         raise CrossAgentError(f"--episodes: got {args.episodes}; expected at least 1")
     found = find_checkpoint(args.target, args.recipe)
     if found.recipe is None:
-        raise CrossAgentError(f"{args.target}: is not inside a run, so it does not say its recipe. Fix: --recipe RECIPE")
+        raise CrossAgentError(
+            f"{args.target}: is not inside a run, so it does not say its recipe. Fix: --recipe RECIPE"
+        )
     plan = validate(load_recipe(found.recipe, args.overrides), load_plugins())
     spaces = [name for name in (args.spaces or "").split(",") if name]
     from crossagent.pipeline import evaluate_checkpoint
@@ -146,17 +151,20 @@ def _plugins(args: argparse.Namespace) -> int:
         return 0
     from rich.table import Table
 
+    from crossagent.tracking.summary import print_wide
+
     console = _console()
     for kind, needs in (("spaces", "requires"), ("environments", "interfaces")):
         table = Table(title=kind, title_justify="left")
         for column in ("name", "version", "distribution", needs, "what it is"):
             table.add_column(column)
         for row in listing[kind]:
-            distribution = f"{row['distribution']} {row.get('distribution_version', '')}".strip()
-            table.add_row(row["name"], row["version"], distribution, ", ".join(row[needs]), row.get("doc", ""))
-        console.print(table)
+            distribution = f"{row['distribution']} {row['distribution_version']}".strip()
+            table.add_row(row["name"], row["version"], distribution, ", ".join(row[needs]), row["doc"])
+        print_wide(console, table)
     for failure in listing["failures"]:
-        console.print(f"failed: {failure['name']} ({failure['distribution']}): {failure['reason']}", style="red", markup=False)
+        text = f"failed: {failure['name']} ({failure['distribution']}): {failure['reason']}"
+        console.print(text, style="red", markup=False, soft_wrap=True)
     return 0
 
 
@@ -176,18 +184,31 @@ def _tasks(args: argparse.Namespace) -> int:
         return 0
     from rich.table import Table
 
+    from crossagent.tracking.summary import print_wide
+
     table = Table(title=f"{args.environment}: {len(rows)} tasks", title_justify="left")
     for column in ("name", "category", "splits", "solvable"):
         table.add_column(column)
     for row in rows:
         solvable = "yes" if row["solvable"] else f"no: {row['reason']}"
         table.add_row(str(row["name"]), str(row["category"]), ", ".join(row["splits"]), solvable)  # type: ignore[arg-type]
-    _console().print(table)
+    print_wide(_console(), table)
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from crossagent.registry import load_plugins
+    from crossagent.testing import check_plugin
+
+    findings = check_plugin(load_plugins(), args.name, args.environment)
+    if args.json:
+        rows = [{"rule": finding.rule, "message": finding.message} for finding in findings]
+        _print_json({"name": args.name, "passed": not findings, "findings": rows})
+    else:
+        for finding in findings:
+            print(f"✗ {finding}")
+        print(f"{args.name}: " + (f"{len(findings)} findings" if findings else "passed"))
+    return FAILED_CHECK if findings else 0
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -56,8 +56,8 @@ def compose(schema: type[T], path: str | Path, overrides: Sequence[str] = ()) ->
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise RecipeError(f"{path}: not set: {', '.join(missing)}. Set it in the file or as KEY=VALUE.")
-        plain = OmegaConf.to_container(config)
-        problems = check(plain, schema, str(path)) if isinstance(plain, dict) else []
+        plain: Any = OmegaConf.to_container(config)
+        problems = check(plain, schema, str(path))
         if problems:
             raise RecipeError("\n".join(problems))
         refused = _refused_sections(config, schema)
@@ -242,9 +242,8 @@ def _set(content: dict[str, Any], key: str, value: Any, schema: Any) -> str:
             return f"{'.'.join(parts[:depth])}: is {_name(bare)}, so {key!r} cannot be set inside it"
         if isinstance(node, list) and isinstance(index, str) and index.lstrip("-").isdigit():
             index = int(index)
-        if isinstance(node, list):
-            if not isinstance(index, int) or not -len(node) <= index < len(node):
-                return f"{here}: the list has {len(node)} entries; expected an index in 0…{len(node) - 1}"
+        if isinstance(node, list) and (not isinstance(index, int) or not -len(node) <= index < len(node)):
+            return f"{here}: the list has {len(node)} entries; expected an index in 0…{len(node) - 1}"
         if last:
             found = _check_value(value, expected, here)
             if found:

@@ -6,8 +6,10 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 
 from __future__ import annotations
 
+import logging
 import random
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -16,18 +18,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import transformers
 from rich.console import Console
 
 from crossagent.compose import plain
 from crossagent.envs.recording import MIXED, Demonstration
 from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import Described, WorldConfig
-from crossagent.errors import CheckpointError, RecipeError, lookup
+from crossagent.errors import CheckpointError, RecipeError, TaskError, lookup
 from crossagent.plugin import SamplingParams
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
 from crossagent.policy.sampler import GenerateSampler
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe
+from crossagent.rollout.batch import rows_from_demonstrations
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
 from crossagent.rollout.evaluate import evaluate as rollout_evaluate
 from crossagent.rollout.evaluate import evaluate_experts as rollout_evaluate_experts
@@ -40,7 +44,11 @@ from crossagent.tracking.files import read_json, write_json
 from crossagent.tracking.mlflow import Tracker
 from crossagent.tracking.progress import ProgressDisplay, ProgressTask
 from crossagent.tracking.summary import print_wide, table, versions, write_summary
-from crossagent.training.stage import StageRun
+from crossagent.training.grpo import train_grpo
+from crossagent.training.relabel import relabel
+from crossagent.training.sft import train_sft
+from crossagent.training.sources import MtrlSource, StrlSource
+from crossagent.training.stage import StageResult, StageRun
 from crossagent.types import Trajectory
 
 T = TypeVar("T")
@@ -58,7 +66,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
     """
     directory = RunDirectory.open(plan.recipe)
     with directory.locked(), ExitStack() as stack:
-        if directory.result("summary") is not None:
+        if directory.done("summary"):
             console.print(f"{directory.path} is complete; nothing to do.", highlight=False)
             return show(directory.path, console)
         work = _Work.open(plan, directory, stack)
@@ -75,7 +83,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
 def collect_demonstrations(work: _Work) -> None:
     """Play the experts, or read the recipe's file, into ``demonstrations.parquet``."""
     config, directory = work.recipe.demonstrations, work.directory
-    if directory.result("demonstrations") is not None:
+    if directory.done("demonstrations"):
         return
     started = time.monotonic()
     if config.file is not None:
@@ -105,7 +113,7 @@ def collect_demonstrations(work: _Work) -> None:
 def train(work: _Work, stage: str) -> None:
     """Make the stage's checkpoint from that of the stage before; ``untrained`` builds the policy."""
     directory, recipe = work.directory, work.recipe
-    if directory.result(f"{stage}/train") is not None:
+    if directory.done(f"{stage}/train"):
         return
     started = time.monotonic()
     torch_seed(derive(recipe.seed, "stage", stage))
@@ -121,8 +129,9 @@ def train(work: _Work, stage: str) -> None:
         stages = (UNTRAINED, *recipe.stages)
         policy = Policy.load(directory.checkpoint(stages[stages.index(stage) - 1]))
         with work.progress.task(stage, 1) as bar:
-            _STAGES[stage](work, policy, work.stage_run(stage, bar))
+            _STAGES[stage](work, policy, work.stage_run(stage, policy, bar))
         work.tracker.end(stage)
+    # An interrupted stage counts the time since it was continued; its metrics know the rest.
     directory.finish(f"{stage}/train", {"seconds": time.monotonic() - started})
     work.keep_tracking()
 
@@ -130,7 +139,7 @@ def train(work: _Work, stage: str) -> None:
 def evaluate(work: _Work, stage: str) -> None:
     """Play every suite with the stage's checkpoint: the mixed agent, and each space alone where the recipe says."""
     directory, recipe = work.directory, work.recipe
-    if directory.result(f"{stage}/eval") is not None:
+    if directory.done(f"{stage}/eval"):
         return
     started = time.monotonic()
     policy = Policy.load(directory.checkpoint(stage))
@@ -151,7 +160,9 @@ def evaluate(work: _Work, stage: str) -> None:
             )
             numbers = {key: value for key, value in cell.items() if isinstance(value, (int, float))}
             numbers |= {f"share/{space}": share for space, share in cell["shares"].items()}
-            work.tracker.log_metrics("", {f"eval/{suite}/{kind}/{k}": v for k, v in numbers.items()}, _step(recipe, stage))
+            work.tracker.log_metrics(
+                "", {f"eval/{suite}/{kind}/{k}": v for k, v in numbers.items()}, _step(recipe, stage)
+            )
             work.progress.line(
                 f"{stage}: {suite} {kind}: success {100 * cell['success']:.1f} % "
                 f"[{100 * cell['ci95'][0]:.0f}–{100 * cell['ci95'][1]:.0f}], J {cell['return']:.3f}"
@@ -163,7 +174,7 @@ def evaluate(work: _Work, stage: str) -> None:
 def evaluate_experts(work: _Work) -> None:
     """Play the suites with the environment's experts: the ceiling of each space, and of all together."""
     recipe = work.recipe
-    if work.directory.result("experts") is not None or not recipe.evaluation.experts:
+    if work.directory.done("experts") or not recipe.evaluation.experts:
         return
     cells: dict[str, dict[str, Any]] = {}
     for suite, tasks in work.plan.suites.items():
@@ -190,19 +201,24 @@ def summarize(work: _Work) -> None:
     content = write_summary(directory.summary, stages, recipe.sha256, versions(work.plan.distributions))
     if recipe.tracking.plots:
         draw(directory, content, recipe)
-    for path in [directory.path / RECIPE_FILE, directory.summary, *sorted(directory.path.glob("**/*.png"))]:
+    for path in [directory.path / RECIPE_FILE, directory.summary, *sorted(directory.path.glob("*.png"))]:
         work.tracker.log_artifact(path)
+    for stage in recipe.stages:
+        for path in sorted(directory.stage(stage).glob("*.png")):
+            work.tracker.log_artifact(path, stage)
     work.tracker.end()
     directory.finish("summary", {})
 
 
 def draw(directory: RunDirectory, content: dict[str, Any], recipe: Recipe) -> None:
     """Draw the run's curves from its files."""
-    experts = directory.result("experts")
-    plots.plot_stages(content, experts["cells"] if experts else {}, directory.path / "stages.png")
+    experts = directory.result("experts")["cells"] if directory.done("experts") else {}
+    plots.plot_stages(content, experts, directory.path / "stages.png")
     for stage in recipe.stages:
         plots.plot_stage(
-            directory.stage(stage) / "metrics.jsonl", directory.stage(stage) / "curves.png", f"{recipe.run_name}: {stage}"
+            directory.stage(stage) / "metrics.jsonl",
+            directory.stage(stage) / "curves.png",
+            f"{recipe.run_name}: {stage}",
         )
 
 
@@ -217,7 +233,61 @@ def show(path: Path, console: Console) -> dict[str, Any]:
 
 
 # -- the stages -----------------------------------------------------------------------------------------------------
-@@STAGES@@
+def _sft(work: _Work, policy: Policy, run: StageRun) -> StageResult:
+    """Imitate the demonstrations."""
+    config = work.recipe.sft
+    rows = rows_from_demonstrations(work.demonstrations, work.worlds.prompt(policy), concatenate=config.concatenate)
+    return train_sft(policy, rows, config, run)
+
+
+def _strl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
+    """Reinforce single turns of the demonstrations: any action that comes to the demonstrated one is right."""
+    config = work.recipe.strl
+    source = StrlSource(config, demonstrations=work.demonstrations, **work.playing(policy, run))
+    return train_grpo(policy, source, config, run)
+
+
+def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
+    """Write demonstrated actions as the policy would, where that comes to the same, and imitate the result."""
+    config, recipe = work.recipe.relabel, work.recipe
+    tasks = {task.name: task for task in work.plan.training_tasks}
+    prompt, file = work.worlds.prompt(policy), run.directory / "demonstrations.parquet"
+    if not file.exists():  # else the stage was interrupted after it had begun to train
+        relabelled, stats = relabel(
+            [demonstration for demonstration in work.demonstrations if demonstration.task in tasks],
+            config,
+            tasks=tasks,
+            spaces=tuple(recipe.spaces),
+            pool=work.pool,
+            sampler=GenerateSampler(policy),
+            prompt=prompt,
+            params=SamplingParams(config.temperature, config.max_new_tokens or recipe.rollout.max_new_tokens),
+            seed=run.seed,
+        )
+        if not relabelled:
+            raise TaskError("relabel: no demonstration of a training task could be replayed; check training_tasks")
+        write_json(run.directory / "relabel.json", asdict(stats))
+        save_demonstrations(file, relabelled, {"stage": run.name})
+    rows = rows_from_demonstrations(
+        load_demonstrations(file), prompt, concatenate=config.sft.concatenate, last_only=True
+    )
+    return train_sft(policy, rows, config.sft, run)
+
+
+def _mtrl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
+    """Reinforce whole episodes in live worlds."""
+    config = work.recipe.mtrl
+    source = MtrlSource(config, weights=work.recipe.weights, **work.playing(policy, run))
+    return train_grpo(policy, source, config, run)
+
+
+_STAGES: dict[str, Callable[[_Work, Policy, StageRun], StageResult]] = {
+    "sft": _sft,
+    "strl": _strl,
+    "relabel": _relabel,
+    "mtrl": _mtrl,
+}
+
 
 # -- what the steps share -------------------------------------------------------------------------------------------
 class Worlds:
@@ -298,7 +368,9 @@ class _Work:
         uri = (recipe.tracking.uri or f"sqlite:///{directory.path / 'mlflow.db'}") if recipe.tracking.mlflow else ""
         tracker = Tracker(uri, recipe.tracking.experiment, recipe.run_name, directory.mlflow_runs)
         tracker.start(plain(recipe), directory.path / "mlflow-artifacts", {"recipe_sha256": recipe.sha256})
-        stack.push(lambda kind, *_: tracker.end(status="KILLED" if kind is KeyboardInterrupt else "FAILED") if kind else None)
+        stack.push(
+            lambda kind, *_: tracker.end(status="KILLED" if kind is KeyboardInterrupt else "FAILED") if kind else None
+        )
         work = cls(plan, directory, worlds, tracker, progress)
         work.keep_tracking()
         return work
@@ -321,7 +393,36 @@ class _Work:
             texts += [text for turn in demonstration.turns for text in (turn.observation, turn.text)]
         return texts
 
-    def stage_run(self, stage: str, bar: ProgressTask) -> StageRun:
+    def playing(self, policy: Policy, run: StageRun) -> dict[str, Any]:
+        """Return what the sources of groups have in common: tasks, spaces, worlds, and this policy's sampler."""
+        return {
+            "tasks": self.plan.training_tasks,
+            "spaces": tuple(self.recipe.spaces),
+            "pool": self.pool,
+            "sampler": GenerateSampler(policy),
+            "prompt": self.worlds.prompt(policy),
+            "max_new_tokens": self.recipe.rollout.max_new_tokens,
+            "seed": run.seed,
+        }
+
+    def validate(self, policy: Policy) -> float:
+        """Return J of the mixed agent on training tasks, in worlds that neither training nor a suite uses."""
+        recipe = self.recipe
+        seed = derive(recipe.evaluation.seed, "validation")
+        episodes = recipe.evaluation.validation_episodes
+        cell, _ = rollout_evaluate(
+            evaluation_list("validation", self.plan.training_tasks, episodes, seed),
+            spaces=tuple(recipe.spaces),
+            pool=self.pool,
+            sampler=GenerateSampler(policy),
+            prompt=self.worlds.prompt(policy),
+            params=SamplingParams(recipe.evaluation.temperature, recipe.rollout.max_new_tokens),
+            seed=seed,
+            weights=recipe.weights,
+        )
+        return float(cell["return"])
+
+    def stage_run(self, stage: str, policy: Policy, bar: ProgressTask) -> StageRun:
         """Return what a training stage gets: its directory and seed, and who listens."""
         trainer = self.recipe.trainer
         directory = self.directory.stage(stage)
@@ -339,6 +440,7 @@ class _Work:
             on_trajectories=lambda step, trajectories: save_trajectories(
                 step_file(directory / "trajectories", step), trajectories, {"stage": stage, "step": step}
             ),
+            evaluate=lambda iteration: self.validate(policy),
         )
 
     def keep_tracking(self) -> None:
@@ -419,6 +521,21 @@ def configure_torch(recipe: Recipe) -> None:
         torch.set_num_threads(recipe.trainer.threads)
     torch.use_deterministic_algorithms(recipe.trainer.deterministic)
     torch_seed(recipe.seed)
+    _quiet()
+
+
+def _quiet() -> None:
+    """Keep to ourselves what libraries say about what we chose on purpose."""
+    transformers.utils.logging.disable_progress_bar()  # ours show what matters; one per loaded file does not
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*module\\(s\\) in eval mode at the start of training",  # modes are set per phase, see training
+        ".*does not have many workers",  # the data is a list in memory
+        ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
+        ".*'set_vital' is deprecated",  # torchdata 0.11 on torch 2.13
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def torch_seed(seed: int) -> None:

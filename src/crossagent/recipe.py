@@ -96,12 +96,14 @@ class EvaluationConfig:
     )
     episodes: int = 100
     """Episodes per suite and agent, spread evenly over the suite's tasks."""
+    validation_episodes: int = 64
+    """Episodes of the evaluations within a stage (``mtrl.evaluate_every``): training tasks, worlds of their own."""
     single_spaces_after: list[str] = field(default_factory=lambda: ["sft", "last"])
     """Stages after which each space is evaluated alone too; ``last`` is the recipe's last stage."""
     experts: bool = True
     """Evaluate the environment's experts, one interface at a time: the ceiling of each space."""
     temperature: float = 1.0
-    seed: int = 1_000_003
+    seed: int = 0
     """Seeds of evaluation worlds derive from it alone: every recipe and every stage meets the same worlds."""
 
 
@@ -215,6 +217,13 @@ class Plan:
     training_tasks: tuple[Task, ...]
     suites: Mapping[str, tuple[Task, ...]]
 
+    @property
+    def distributions(self) -> list[str]:
+        """Names of the packages that the run's environment and spaces come from."""
+        origins = self.plugins.origins
+        names = [("environment", self.environment.name), *(("action space", spec.name) for spec in self.spaces)]
+        return sorted({origins[name].distribution for name in names if name in origins} - {""})
+
     def describe(self) -> list[str]:
         """Return what a run would do, in lines for people."""
         recipe = self.recipe
@@ -256,7 +265,7 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     spaces = tuple(plugins.space(name) for name in recipe.spaces)
     for space in spaces:
         check_pairing(space, environment)
-    if recipe.trainer.strategy.startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
+    if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "
             "Fix: pip install 'crossagent[deepspeed]'"
@@ -283,6 +292,13 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             "expected tasks that no stage has seen. Take them out of the suite, or give the suite another name."
         )
     return plan
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def suite_tasks(plugins: PluginSet, environment: str, options: Mapping[str, Any]) -> tuple[Task, ...]:

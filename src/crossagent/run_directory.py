@@ -69,9 +69,14 @@ class RunDirectory:
         return cls(path, state)
 
     # -- progress ------------------------------------------------------------------------------------------------
-    def result(self, step: str) -> Any | None:
-        """Return what a finished step left, None when it has not finished."""
-        return self._state["steps"].get(step)
+    def done(self, step: str) -> bool:
+        """Return whether a step has finished."""
+        return step in self._state["steps"]
+
+    def result(self, step: str) -> dict[str, Any]:
+        """Return what a finished step left."""
+        result: dict[str, Any] = self._state["steps"][step]
+        return result
 
     def begin(self, step: str, *leftovers: Path) -> None:
         """Remove what an interrupted attempt at this step wrote."""
@@ -88,7 +93,7 @@ class RunDirectory:
 
     @property
     def mlflow_runs(self) -> dict[str, str]:
-        """stage → MLflow run id, so that a continued run continues there too."""
+        """Stage → MLflow run id, so that a continued run continues there too."""
         return dict(self._state["mlflow"])
 
     def keep_mlflow_runs(self, run_ids: Mapping[str, str]) -> None:

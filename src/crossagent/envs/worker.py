@@ -276,7 +276,7 @@ class WorkerPool:
         if answer[0] == "ok":
             if method == "reset":
                 self._episodes[slot] = whose
-            elif method in ("demonstrate", "lower"):
+            elif method in ("demonstrate", "lower", "alternatives"):
                 self._episodes.pop(slot, None)
             return answer[1]
         kind, reason, detail = answer

@@ -283,6 +283,16 @@ class World:
         self._replayed = (task.name, seed, prefix)
         return tuple(lowered[text] for text in texts)
 
+    def alternatives(
+        self, task: Task, seed: int, prefix: Sequence[str], texts: Sequence[str], horizon: int = 1
+    ) -> tuple[LoweredAction, ...]:
+        """Lower ``texts`` as :meth:`lower` does, then what the expert of each space would do in that state; a space whose
+        expert cannot go on is left out.
+        """
+        lowered = self.lower(task, seed, prefix, texts, horizon)
+        proposed = [action for name in self.spaces if (action := self._propose(name)) is not None]
+        return lowered + tuple(self._lower(self.spaces[a.space].tokenizer.encode(a), horizon) for a in proposed)
+
     def describe(self) -> Described:
         """Return what the spaces say of themselves in this world."""
         tokenizers = {name: space.tokenizer for name, space in self.spaces.spaces.items()}

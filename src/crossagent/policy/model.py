@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import logging as transformers_logging
 
 from crossagent import __version__
 from crossagent.errors import CheckpointError, RecipeError
@@ -54,7 +55,8 @@ class Policy(nn.Module):
         """The token that ends a response."""
         pad = tokenizer.pad_token_id
         self.pad_id: int = int(pad if pad is not None else self.eot_id)
-        self._takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
+        self.takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
+        """Whether positions can be given, as padding on the left needs."""
         if config.gradient_checkpointing:
             self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
             if config.lora is not None:
@@ -80,7 +82,7 @@ class Policy(nn.Module):
             CheckpointError: The directory's weights are missing, truncated or corrupted.
         """
         directory = Path(config.model).expanduser()
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(seed)
             if config.model in SCRATCH:
                 model, tokenizer, source = _from_scratch(config, texts, special_tokens)
@@ -147,7 +149,8 @@ class Policy(nn.Module):
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
         mode = contextlib.nullcontext() if dropout else _eval_mode(self)
         with mode:
-            logits = self._logits(input_ids, attention_mask, rows, before)
+            inputs = self._mask_inputs(attention_mask)
+            logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
         logp = torch.log_softmax(logits.float() / temperature, dim=-1)  # [target, vocab]
         taken = logp.gather(-1, input_ids[rows, before + 1].unsqueeze(-1)).squeeze(-1)
         zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
@@ -157,11 +160,11 @@ class Policy(nn.Module):
             spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
         return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
 
-    def _logits(self, input_ids: Tensor, attention_mask: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-        """Return the logits [target, vocab] at (rows, cols), whatever the model does to them after its output layer.
+    def logits_at(self, rows: Tensor, cols: Tensor, **inputs: Any) -> Tensor:
+        """Run the model on ``inputs`` and return its logits [target, vocab] at (rows, cols) alone, each [target].
 
-        A hook in front of the output layer picks the positions, so that scaling and soft-capping of logits, which some
-        models apply, still happen.
+        A hook in front of the output layer picks the positions, so that whatever a model does to its logits afterwards
+        (scaling, soft-capping) still happens.
         """
 
         def pick(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -169,8 +172,8 @@ class Policy(nn.Module):
 
         handle = self.backbone.get_output_embeddings().register_forward_pre_hook(pick)
         try:
-            inputs = self._mask_inputs(attention_mask)
-            return self.model(input_ids=input_ids, use_cache=False, **inputs).logits.squeeze(0)
+            logits: Tensor = self.model(**inputs).logits
+            return logits.squeeze(0)
         finally:
             handle.remove()
 
@@ -179,7 +182,7 @@ class Policy(nn.Module):
         if bool((mask[:, 1:] <= mask[:, :-1]).all()) and bool((mask[:, 0] == 1).all()):
             return {}  # padded on the right: causal attention never looks at the padding
         inputs = {"attention_mask": mask}
-        if self._takes_positions:
+        if self.takes_positions:
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         return inputs
 
@@ -190,7 +193,7 @@ class Policy(nn.Module):
         With LoRA the adapters are written, and the base model beside them (``base/``) unless it came from a directory
         or the hub, which the checkpoint then names.
         """
-        with checkpoint.staged(Path(directory)) as stage:
+        with checkpoint.staged(Path(directory)) as stage, _quiet():
             if self.config.lora is None:
                 self.model.save_pretrained(stage)  # type: ignore[operator]
             else:
@@ -198,11 +201,19 @@ class Policy(nn.Module):
                 for readme in stage.glob("README.md"):
                     readme.unlink()
                 if self.source is None:
-                    with _without_adapters(self.model) as base:
-                        base.save_pretrained(stage / "base")
+                    copy.deepcopy(self.model).unload().save_pretrained(stage / "base")  # type: ignore[operator]
             self.tokenizer.save_pretrained(stage)
             meta = {"crossagent": __version__, "policy": asdict(self.config), "source": self.source}
             checkpoint.write_manifest(stage, meta)
+
+    def export(self, directory: str | Path) -> None:
+        """Write a plain Hugging Face directory, adapters merged into the weights, for use without crossagent."""
+        with checkpoint.staged(Path(directory)) as stage, _quiet():
+            model = self.model
+            if self.config.lora is not None:
+                model = copy.deepcopy(self.model).merge_and_unload()  # type: ignore[operator]
+            model.save_pretrained(stage)  # type: ignore[operator]
+            self.tokenizer.save_pretrained(stage)
 
     @classmethod
     def load(cls, directory: str | Path) -> Policy:
@@ -216,10 +227,10 @@ class Policy(nn.Module):
         stored = dict(meta["policy"])
         lora = stored.pop("lora", None)
         config = PolicyConfig(**stored, lora=LoraConfig(**lora) if lora else None)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _quiet():
             tokenizer = AutoTokenizer.from_pretrained(directory)
             if config.lora is None:
-                model = AutoModelForCausalLM.from_pretrained(directory, **_load_options(config))
+                model: Any = AutoModelForCausalLM.from_pretrained(directory, **_load_options(config))
             else:
                 from peft import PeftModel
 
@@ -320,9 +331,12 @@ def _from_scratch(config: PolicyConfig, texts: Iterable[str], special_tokens: Se
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
         initializer_range=size.width**-0.5 / 2,
-        attn_implementation=config.attention,
     )
-    return LlamaForCausalLM(shape).to(_dtype(config)), tokenizer, None
+    return _fresh(shape, config), tokenizer, None
+
+
+def _fresh(shape: Any, config: PolicyConfig) -> Any:
+    return AutoModelForCausalLM.from_config(shape, attn_implementation=config.attention).to(dtype=_dtype(config))
 
 
 def _own_tokenizer(config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]) -> Any:
@@ -362,14 +376,13 @@ def _from_directory(
             tokenizer.eos_token_id,
             None,
         )
-    model = AutoModelForCausalLM.from_config(shape, attn_implementation=config.attention).to(_dtype(config))
-    return model, tokenizer, None
+    return _fresh(shape, config), tokenizer, None
 
 
 def _from_gguf(directory: Path, name: str, config: PolicyConfig) -> _Parts:
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, gguf_file=name)
-        model = AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, **_load_options(config))
+        model: Any = AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, **_load_options(config))
     except ImportError as error:
         raise RecipeError(
             f"policy.model: {directory / name} needs the gguf package: pip install gguf ({error})"
@@ -417,7 +430,7 @@ def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str
                 f"policy.model: the checkpoint {config.model} lacks the special tokens {missing}; start anew"
             )
         return policy
-    new_ids = _add_tokens(policy.model, policy.tokenizer, missing)
+    new_ids = _add_tokens(policy.model, policy.tokenizer, special_tokens)
     if config.lora is None:
         return policy
     merged = PolicyConfig(**{**asdict(policy.config), "lora": None})
@@ -441,20 +454,22 @@ def _load_options(config: PolicyConfig) -> dict[str, Any]:
 
 # -- new tokens, adapters --------------------------------------------------------------------------------------------
 def _add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> list[int]:
-    """Add special tokens and give each a row near the mean of all; returns the ids of those that were new."""
+    """Add special tokens, give each new one a row near the mean of all, and return the ids of all of them."""
     missing = [token for token in tokens if token not in tokenizer.get_vocab()]
     if missing:
         tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
     _resize(model, len(tokenizer))
     ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in missing]
-    if ids:
-        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+    if ids:  # rows that say the same would get the same gradient: a little noise tells them apart
+        tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+        layers = [model.get_input_embeddings()] + ([] if tied else [model.get_output_embeddings()])
+        for layer in layers:
             weight = layer.weight.data
             old = torch.ones(weight.shape[0], dtype=torch.bool)
             old[ids] = False
             noise = torch.randn(len(ids), weight.shape[1]) * float(weight[old].float().std()) * 0.1
             weight[ids] = (weight[old].float().mean(0) + noise.to(weight.device)).to(weight.dtype)
-    return ids
+    return sorted({int(tokenizer.convert_tokens_to_ids(token)) for token in tokens})
 
 
 def _resize(model: Any, vocab: int) -> None:
@@ -482,9 +497,15 @@ def _with_lora(model: Any, lora: LoraConfig, new_ids: list[int]) -> Any:
 
 
 @contextlib.contextmanager
-def _without_adapters(model: Any) -> Iterator[Any]:
-    """Give the base model with plain module names, on a copy that shares no adapter."""
-    yield copy.deepcopy(model).unload()
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars off the terminal; ours are elsewhere."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 @contextlib.contextmanager

@@ -122,7 +122,7 @@ def sampling_mode(policy: Policy) -> Iterator[None]:
     modes = [module for module in policy.modules() if module.training]
     policy.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             yield
     finally:
         for module in modes:

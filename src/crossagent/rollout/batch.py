@@ -229,8 +229,16 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         sampled[i, :n], trained[i, :n] = row.response_mask, row.loss_mask
         logprobs[i, :n], advantages[i, :n] = row.sampler_logprobs, row.advantages
         turns[i, :n] = row.turns
-    arrays = (ids, attention, sampled, trained, logprobs, advantages, turns)
-    return Batch(*(torch.from_numpy(a) for a in arrays), torch.tensor([row.trajectory for row in rows]))
+    return Batch(
+        input_ids=torch.from_numpy(ids),
+        attention_mask=torch.from_numpy(attention),
+        response_mask=torch.from_numpy(sampled),
+        loss_mask=torch.from_numpy(trained),
+        sampler_logprobs=torch.from_numpy(logprobs),
+        advantages=torch.from_numpy(advantages),
+        turns=torch.from_numpy(turns),
+        trajectory=torch.tensor([row.trajectory for row in rows]),
+    )
 
 
 def micro_batches(rows: Sequence[Row], token_budget: int) -> list[list[int]]:

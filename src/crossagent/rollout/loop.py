@@ -36,6 +36,9 @@ class PromptLike(Protocol):
     ) -> tuple[int, ...]:
         """Return the ids a response continues."""
 
+    def response_ids(self, text: str, space: str) -> tuple[int, ...]:
+        """Return the ids of a response that is given as text: header, rest, end of turn."""
+
     def forced_ids(self, space: str) -> tuple[int, ...]:
         """Return the ids of a space's header."""
 

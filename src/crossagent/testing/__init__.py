@@ -1,8 +1,25 @@
 """What plugin authors test with, and the toy world that our own tests run on. Loads no torch."""
 
+from crossagent.testing.environment_checks import check_environment
 from crossagent.testing.faulty import FaultyEnv, faulty_environment
+from crossagent.testing.findings import Finding
+from crossagent.testing.grammars import GrammarSampler
+from crossagent.testing.plugin_checks import check_plugin
 from crossagent.testing.samplers import ScriptedSampler
+from crossagent.testing.space_checks import check_action_space
 from crossagent.testing.toy import ToyWorld, toy_environment
 from crossagent.testing.toy_tasks import ToySuite
 
-__all__ = ["FaultyEnv", "ScriptedSampler", "ToySuite", "ToyWorld", "faulty_environment", "toy_environment"]
+__all__ = [
+    "FaultyEnv",
+    "Finding",
+    "GrammarSampler",
+    "ScriptedSampler",
+    "ToySuite",
+    "ToyWorld",
+    "check_action_space",
+    "check_environment",
+    "check_plugin",
+    "faulty_environment",
+    "toy_environment",
+]

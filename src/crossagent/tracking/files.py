@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,26 +35,8 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: unreadable ({error}); expected JSON that crossagent wrote") from error
 
 
-class MetricsFile:
-    """``metrics.jsonl``: one line per step, ``{"step": n, "metrics": {...}}``; non-finite values become null."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
-
-    def append(self, metrics: Mapping[str, float], step: int) -> None:
-        """Add one line, at once on disk for whoever watches."""
-        clean = {k: (float(v) if math.isfinite(v) else None) for k, v in metrics.items()}
-        self._file.write(json.dumps({"step": step, "metrics": clean}) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
 def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return metric → [(step, value)] of a ``metrics.jsonl``; nulls and a torn last line are left out."""
+    """Return metric → [(step, value)] of a stage's ``metrics.jsonl``; non-finite values and a torn last line left out."""
     series: dict[str, list[tuple[int, float]]] = {}
     if not path.is_file():
         return series
@@ -63,8 +44,8 @@ def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
         try:
             row = json.loads(line)
         except ValueError:
-            continue
-        for name, value in row["metrics"].items():
-            if value is not None:
+            break
+        for name, value in row.items():
+            if name != "step" and math.isfinite(value):
                 series.setdefault(name, []).append((row["step"], value))
     return series

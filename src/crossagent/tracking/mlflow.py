@@ -36,7 +36,9 @@ class Tracker:
         self._experiment_id = ""
         self._failed = False
 
-    def start(self, params: Mapping[str, Any], artifacts: Path | None = None, tags: Mapping[str, str] | None = None) -> None:
+    def start(
+        self, params: Mapping[str, Any], artifacts: Path | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
         """Open or continue the parent run; ``params`` are flattened, ``artifacts`` is where files of a new one go."""
         self._guard(lambda: self._start(params, artifacts, dict(tags or {})))
 
@@ -44,9 +46,9 @@ class Tracker:
         """Log finite numbers to a stage's nested run (``""``: the parent)."""
         self._guard(lambda: self._log_metrics(stage, metrics, step))
 
-    def log_artifact(self, path: Path, stage: str = "") -> None:
-        """Copy a file into the run's artifacts."""
-        self._guard(lambda: self._client.log_artifact(self._run(stage), str(path)))
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """Copy a file into the artifacts of the parent run."""
+        self._guard(lambda: self._client.log_artifact(self._run(""), str(path), folder or None))
 
     def end(self, stage: str = "", status: str = "FINISHED") -> None:
         """Close a stage's run, or the parent; ``status`` as MLflow has it: FINISHED, FAILED, KILLED."""
@@ -67,10 +69,10 @@ class Tracker:
     def _open(self) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        for noisy in ("alembic", "mlflow"):  # the migrations of a new SQLite file are nobody's news
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         from mlflow.tracking import MlflowClient
 
+        for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new file's migrations are nobody's news
+            logging.getLogger(noisy).setLevel(logging.WARNING)
         if self._uri.startswith("sqlite:///"):
             Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self._client = MlflowClient(tracking_uri=self._uri)

@@ -37,8 +37,8 @@ def plot_stage(metrics_file: Path, out: Path, title: str) -> bool:
     figure = _figure(4.2 * columns, 2.8 * rows)
     for i, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, i + 1)
-        for label, points in panels[name]:
-            axes.plot([p[0] for p in points], [p[1] for p in points], linewidth=1.2, label=label or None)
+        for label, curve in panels[name]:
+            axes.plot([p[0] for p in curve], [p[1] for p in curve], linewidth=1.2, label=label or None)
         axes.set_title(name, fontsize=9)
         axes.grid(alpha=0.3)
         if len(panels[name]) > 1:
@@ -66,7 +66,11 @@ def plot_stages(summary: Mapping[str, Any], experts: Mapping[str, Any], out: Pat
         left = figure.add_subplot(len(suites), 2, 2 * row + 1)
         kinds = list(dict.fromkeys(kind for s in stages for kind in s["eval"].get(suite, {})))
         for kind in kinds:
-            points = [(x, s["eval"][suite][kind]) for x, s in zip(positions, stages, strict=True) if kind in s["eval"].get(suite, {})]
+            points = [
+                (x, s["eval"][suite][kind])
+                for x, s in zip(positions, stages, strict=True)
+                if kind in s["eval"].get(suite, {})
+            ]
             values = [cell["success"] for _, cell in points]
             low = [v - cell["ci95"][0] for v, (_, cell) in zip(values, points, strict=True)]
             high = [cell["ci95"][1] - v for v, (_, cell) in zip(values, points, strict=True)]

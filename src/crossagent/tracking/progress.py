@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_EVERY_S = 15.0
-"""Off a terminal: at most one line per task in this many seconds, besides the first and the last."""
+"""Off a terminal: one line per task in this many seconds; a task that is quicker says nothing."""
 
 
 class ProgressTask:
@@ -22,7 +22,7 @@ class ProgressTask:
         self._display, self._name, self._total = display, name, total
         self._done = 0
         self._started = time.monotonic()
-        self._last_line = float("-inf")
+        self._last_line = self._started
         bars = display._bars
         self._bar = bars.add_task(name, total=total, what="") if bars else None
 
@@ -36,9 +36,11 @@ class ProgressTask:
             bars.update(self._bar, completed=self._done, total=self._total, what=what)
             return
         now = time.monotonic()
-        if self._done >= self._total or now - self._last_line >= PLAIN_EVERY_S:
+        if now - self._last_line >= PLAIN_EVERY_S:
             self._last_line = now
-            self._display.line(f"{self._name}: {self._done}/{self._total}  {now - self._started:.0f} s  {what}".rstrip())
+            self._display.line(
+                f"{self._name}: {self._done}/{self._total}  {now - self._started:.0f} s  {what}".rstrip()
+            )
 
     def _close(self) -> None:
         bars = self._display._bars

@@ -34,7 +34,9 @@ def summary_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {key: cell[key] for key in CELL_KEYS}
 
 
-def write_summary(path: Path, stages: Sequence[Mapping[str, Any]], recipe_sha256: str, versions: Mapping[str, str]) -> dict[str, Any]:
+def write_summary(
+    path: Path, stages: Sequence[Mapping[str, Any]], recipe_sha256: str, versions: Mapping[str, str]
+) -> dict[str, Any]:
     """Write ``summary.json`` and return it.
 
     Args:
@@ -74,7 +76,9 @@ def table(summary: Mapping[str, Any], experts: Mapping[str, Mapping[str, Any]]) 
     for suite in suites:
         for stage in summary["stages"]:
             for kind, cell in stage["eval"].get(suite, {}).items():
-                result.add_row(suite, stage["stage"], kind, *_numbers(cell, spaces), style="bold" if kind == "mixed" else "")
+                result.add_row(
+                    suite, stage["stage"], kind, *_numbers(cell, spaces), style="bold" if kind == "mixed" else ""
+                )
         for kind, cell in experts.get(suite, {}).items():
             result.add_row(suite, "expert", kind, *_numbers(cell, spaces), style="dim")
         result.add_section()
@@ -99,8 +103,8 @@ def cells_table(cells: Mapping[str, Mapping[str, Any]], title: str) -> Table:
 
 def print_wide(console: Console, rendered: Table) -> None:
     """Print a table as wide as it needs, also where the output is narrow or redirected: nothing is cut."""
-    width = max(console.width, console.measure(rendered, options=console.options.update(width=400)).maximum)
-    console.print(rendered, width=width, crop=False, soft_wrap=True)
+    console.width = max(console.width, console.measure(rendered, options=console.options.update(width=400)).maximum)
+    console.print(rendered, crop=False, soft_wrap=True)
 
 
 def _spaces(summary: Mapping[str, Any], experts: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -123,7 +123,7 @@ class ControlTokenizer(ActionTokenizer):
             position = part.end()
             if position == end:
                 return Action("control", Hold(camera, in_order(keys), in_order(buttons)))
-            if not text.startswith(" and ", position):
+            if not text.startswith(" and ", position, end):
                 return InvalidAction("expected ` and ` between parts", (position, end))
             position += len(" and ")
 

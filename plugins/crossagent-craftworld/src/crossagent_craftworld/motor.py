@@ -187,7 +187,9 @@ def straight(world: World, goal: Cell) -> bool:
             x, z = math.floor(b.x + ux * t - uz * side), math.floor(b.z + uz * t + ux * side)
             known = heights.get((x, z, here))
             if known is None:
-                known = heights[x, z, here] = next((h for h in (here, here + 1, here - 1) if stand(world, (x, h, z))), -1)
+                known = heights[x, z, here] = next(
+                    (h for h in (here, here + 1, here - 1) if stand(world, (x, h, z))), -1
+                )
             if known < 0:
                 return False
             if side == 0.0:

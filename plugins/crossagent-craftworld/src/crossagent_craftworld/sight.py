@@ -99,10 +99,7 @@ def block(world: World, cell: Cell, quantum: int) -> Thing | None:
         if length > RANGE:
             return None
         turn, tilt = aim(world, point, quantum)
-        if length <= _NEAR or length < 1e-6:
-            ray = world.view(turn, tilt)
-        else:
-            ray = (dx / length, dy / length, dz / length)
+        ray = world.view(turn, tilt) if length <= _NEAR else (dx / length, dy / length, dz / length)
         found = world.grid.cast(*eye, *ray, length + 1.0)
         if found is not None and found[0] == cell:
             return Thing(NAMES[state], "block", turn, tilt, found[2], cell, point)
@@ -200,7 +197,9 @@ def creatures(world: World, quantum: int) -> list[Thing]:
         if world.sees(point, RANGE):
             cell = (math.floor(b.x), math.floor(b.y), math.floor(b.z))
             found.append(
-                Thing(f"drop_{drop.item}", "drop", *aim(world, point, quantum), math.dist(world.eye(), point), cell, point)
+                Thing(
+                    f"drop_{drop.item}", "drop", *aim(world, point, quantum), math.dist(world.eye(), point), cell, point
+                )
             )
     found.sort(key=lambda t: t.distance)
     return found

@@ -283,7 +283,10 @@ class SkillsInterface:
 
         def step() -> RawTick | None:
             now = world.inventory.window
-            if now is None or sum(e.count for e in self._env.events if e.kind == "craft_item" and e.name == name) > made:
+            if (
+                now is None
+                or sum(e.count for e in self._env.events if e.kind == "craft_item" and e.name == name) > made
+            ):
                 return None
             if not self.full and now.grid_width == 3 and not by_hand:
                 raise Stuck(f"{name} needs a table")

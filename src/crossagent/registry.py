@@ -1,0 +1,340 @@
+"""Installed plugins in, a :class:`PluginSet` out: what was found, what failed and why. No global state, no torch.
+
+One broken package never takes the others down. Unlike ``PluginManager.load_setuptools_entrypoints``, a plugin whose
+import raises is recorded and skipped; two distributions that claim one name are refused both, not the second silently;
+and a misspelt hook is that plugin's failure instead of being ignored.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import pluggy
+
+from crossagent.envs.base import Environment, EnvironmentSpec, TaskSuite
+from crossagent.errors import PluginError, did_you_mean
+from crossagent.plugin import CONTRACT, GROUP, Hooks
+from crossagent.spaces import ActionSpace, ActionSpaceSpec, SpaceSet
+
+Spec = ActionSpaceSpec | EnvironmentSpec
+S = TypeVar("S", ActionSpaceSpec, EnvironmentSpec)
+
+_HOOKS: dict[str, type[Spec]] = {
+    "crossagent_action_spaces": ActionSpaceSpec,
+    "crossagent_environments": EnvironmentSpec,
+}
+_KIND = {ActionSpaceSpec: "action space", EnvironmentSpec: "environment"}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The installed package something comes from; empty for what was added by :meth:`PluginSet.with_`."""
+
+    distribution: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFailure:
+    """One plugin that is installed and cannot be used."""
+
+    name: str
+    """Of its entry point."""
+    origin: Origin
+    reason: str
+    declares: tuple[str, ...] = ()
+    """Names it would have brought, where it came that far."""
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} of {self.origin.distribution or 'an unknown distribution'} failed: {self.reason}"
+
+
+@dataclass(frozen=True)
+class PluginSet:
+    """A value: the declarations of every working plugin, by name, and the failures of the others."""
+
+    spaces: Mapping[str, ActionSpaceSpec] = field(default_factory=dict)
+    environments: Mapping[str, EnvironmentSpec] = field(default_factory=dict)
+    failures: tuple[PluginFailure, ...] = ()
+    origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
+    """(kind, name) → package; kind is ``action space`` or ``environment``."""
+
+    def with_(self, *, space: ActionSpaceSpec | None = None, environment: EnvironmentSpec | None = None) -> PluginSet:
+        """Return a set with one more space or environment that no package declares; replaces one of that name."""
+        result = self
+        for spec in (space, environment):
+            if spec is not None:
+                _check_spec(spec)
+                result = result._added(spec, Origin())
+        return result
+
+    def _added(self, spec: Spec, origin: Origin) -> PluginSet:
+        origins = {**self.origins, (_KIND[type(spec)], spec.name): origin}
+        if isinstance(spec, ActionSpaceSpec):
+            return replace(self, spaces={**self.spaces, spec.name: spec}, origins=origins)
+        return replace(self, environments={**self.environments, spec.name: spec}, origins=origins)
+
+    # -- looking up ------------------------------------------------------------------------------------------------
+    def space(self, name: str) -> ActionSpaceSpec:
+        """Return the declaration of a space; raises :class:`PluginError` when it is missing or its plugin is broken."""
+        return self._find(name, self.spaces, "action space")
+
+    def environment(self, name: str) -> EnvironmentSpec:
+        """Return the declaration of an environment; raises :class:`PluginError`."""
+        return self._find(name, self.environments, "environment")
+
+    def _find(self, name: str, table: Mapping[str, S], kind: str) -> S:
+        if name in table:
+            return table[name]
+        culprits = [f for f in self.failures if name == f.name or name in f.declares]
+        if culprits:
+            raise PluginError(
+                f"{kind} {name!r} cannot be used: {'; '.join(map(str, culprits))}. "
+                "Fix or uninstall that package; `crossagent plugins` lists what works."
+            )
+        broken = f" Also installed, but broken: {'; '.join(map(str, self.failures))}." if self.failures else ""
+        raise PluginError(f"unknown {kind} {name!r}. {did_you_mean(name, table)}{broken}")
+
+    # -- building --------------------------------------------------------------------------------------------------
+    def build_space(self, name: str, options: Mapping[str, Any] | None = None) -> ActionSpace:
+        """Build a space; raises :class:`PluginError` for bad options and for a factory that breaks its declaration."""
+        spec = self.space(name)
+        where = self._where("action space", name)
+        space = _build(spec.factory, options or {}, where)
+        if not isinstance(space, ActionSpace):
+            raise PluginError(f"{where}: {spec.factory} returned {type(space).__name__}; expected an ActionSpace")
+        for attribute in ("name", "header", "version", "requires"):
+            declared, real = getattr(spec, attribute), getattr(space, attribute, None)
+            if real != declared:
+                raise PluginError(
+                    f"{where}: the spec declares {attribute}={declared!r}, {spec.factory} has {real!r}; make them equal"
+                )
+        return space
+
+    def build_environment(self, name: str, options: Mapping[str, Any] | None = None) -> Environment:
+        """Build a world; raises :class:`PluginError`."""
+        spec = self.environment(name)
+        where = self._where("environment", name)
+        env = _build(spec.factory, options or {}, where)
+        if not isinstance(env, Environment):
+            raise PluginError(f"{where}: {spec.factory} returned {type(env).__name__}; expected an Environment")
+        return env
+
+    def suite(self, name: str, options: Mapping[str, Any] | None = None) -> TaskSuite:
+        """Build the task suite of an environment; raises :class:`PluginError`."""
+        spec = self.environment(name)
+        suite: TaskSuite = _build(spec.suite, options or {}, self._where("environment", name))
+        return suite
+
+    def build_space_set(
+        self, options: Mapping[str, Mapping[str, Any]], weights: Mapping[str, float] | None = None
+    ) -> SpaceSet:
+        """Build the spaces of a run.
+
+        Args:
+            options: Space → its options, in the recipe's order.
+            weights: λ per space.
+
+        Raises:
+            PluginError: A space cannot be built, or two have headers of which one opens the other.
+        """
+        spaces = {name: self.build_space(name, opts) for name, opts in options.items()}
+        try:
+            return SpaceSet(spaces, dict(weights or {}))
+        except ValueError as error:
+            packages = ", ".join(self._where("action space", name) for name in spaces)
+            raise PluginError(f"{error}. Leave one of them out of the recipe ({packages}).") from error
+
+    def _where(self, kind: str, name: str) -> str:
+        origin = self.origins.get((kind, name), Origin())
+        return f"{kind} {name!r}" + (f" of {origin.distribution}" if origin.distribution else "")
+
+    # -- for people ------------------------------------------------------------------------------------------------
+    def listing(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what ``crossagent plugins --json`` prints: spaces, environments and failures, sorted by name."""
+
+        def row(spec: Spec, **more: Any) -> dict[str, Any]:
+            origin = self.origins.get((_KIND[type(spec)], spec.name), Origin())
+            return {
+                "name": spec.name,
+                "version": spec.version,
+                "distribution": origin.distribution,
+                "distribution_version": origin.version,
+                **more,
+                "doc": spec.doc,
+            }
+
+        return {
+            "spaces": [
+                row(s, requires=list(s.requires), header=s.header) for s in sorted(self.spaces.values(), key=_name)
+            ],
+            "environments": [
+                row(e, interfaces=list(e.interfaces), experts=sorted(e.experts))
+                for e in sorted(self.environments.values(), key=_name)
+            ],
+            "failures": [
+                {
+                    "name": f.name,
+                    "distribution": f.origin.distribution,
+                    "distribution_version": f.origin.version,
+                    "reason": f.reason,
+                }
+                for f in self.failures
+            ],
+        }
+
+
+def check_pairing(space: ActionSpaceSpec, environment: EnvironmentSpec) -> None:
+    """Raise :class:`PluginError` unless the environment offers every interface the space requires; builds nothing."""
+    for interface in space.requires:
+        if interface not in environment.interfaces:
+            raise PluginError(
+                f"action space {space.name!r} needs the interface {interface!r}, which environment "
+                f"{environment.name!r} lacks (it offers {', '.join(environment.interfaces) or 'none'}). "
+                f"Fix: leave spaces.{space.name} out of the recipe, or take an environment that offers {interface!r}."
+            )
+
+
+def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
+    """Load every entry point of the group ``crossagent``.
+
+    Args:
+        found: Entry points to load instead of the installed ones, for tests.
+    """
+    by_name: dict[str, list[EntryPoint]] = defaultdict(list)
+    for entry in entry_points(group=GROUP) if found is None else found:
+        by_name[entry.name].append(entry)
+
+    failures: list[PluginFailure] = []
+    declared: dict[str, list[Spec]] = {}
+    for name, entries in sorted(by_name.items()):
+        if len(entries) > 1:
+            owners = " and ".join(sorted(f"{_origin(e).distribution or '?'} ({e.value})" for e in entries))
+            reason = f"{len(entries)} installed packages claim the plugin name {name!r}: {owners}; uninstall one"
+            failures += [PluginFailure(name, _origin(e), reason) for e in entries]
+            continue
+        try:
+            declared[name] = _declarations(name, entries[0])
+        except (Exception, SystemExit) as error:  # an import may raise anything; name it and go on
+            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            failures.append(PluginFailure(name, _origin(entries[0]), reason))
+
+    # A name that two plugins declare belongs to neither: who comes first must not depend on the order of loading.
+    owners_of: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, specs in declared.items():
+        for spec in specs:
+            owners_of[_KIND[type(spec)], spec.name].append(name)
+    plugins = PluginSet()
+    for name, specs in declared.items():
+        origin = _origin(by_name[name][0])
+        clashes = [
+            f"{kind} {spec_name!r} is also declared by "
+            + " and ".join(f"{o!r} ({_origin(by_name[o][0]).distribution or '?'})" for o in owners if o != name)
+            if owners.count(name) == 1
+            else f"{kind} {spec_name!r} is declared twice by this plugin"
+            for (kind, spec_name), owners in owners_of.items()
+            if name in owners and len(owners) > 1
+        ]
+        if clashes:
+            reason = "; ".join(clashes) + "; rename it or uninstall one package"
+            failures.append(PluginFailure(name, origin, reason, tuple(spec.name for spec in specs)))
+            continue
+        for spec in specs:
+            plugins = plugins._added(spec, origin)
+    return replace(plugins, failures=tuple(sorted(failures, key=lambda f: (f.name, f.origin.distribution))))
+
+
+def _declarations(name: str, entry: EntryPoint) -> list[Spec]:
+    """Load one plugin and call its hooks; raises whatever is wrong with it."""
+    plugin = entry.load()
+    contract = getattr(plugin, "CROSSAGENT_CONTRACT", CONTRACT)
+    if contract != CONTRACT:
+        raise PluginError(
+            f"it is written for contract {contract!r}, this crossagent has contract {CONTRACT}; "
+            f"install a version of the plugin for contract {CONTRACT}"
+        )
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(Hooks)
+    manager.register(plugin, name=name)
+    callers = manager.get_hookcallers(plugin) or []
+    for caller in callers:
+        if not caller.has_spec():
+            raise PluginError(f"unknown hook {caller.name!r}. {did_you_mean(caller.name, list(_HOOKS))}")
+    if not callers:
+        unmarked = [n for n in dir(plugin) if n.startswith("crossagent_") and callable(getattr(plugin, n))]
+        hint = f"; put @hookimpl on {', '.join(unmarked)}" if unmarked else f"; it needs one of {', '.join(_HOOKS)}"
+        raise PluginError(f"{entry.value} has no hook marked with @hookimpl{hint}")
+    specs: list[Spec] = []
+    for caller in callers:
+        for returned in caller():
+            if not isinstance(returned, (list, tuple)):
+                raise PluginError(
+                    f"{caller.name} returned {type(returned).__name__}; expected a list of {_HOOKS[caller.name].__name__}"
+                )
+            for spec in returned:
+                if not isinstance(spec, _HOOKS[caller.name]):
+                    raise PluginError(
+                        f"{caller.name} returned a list with {spec!r}; expected {_HOOKS[caller.name].__name__}"
+                    )
+                _check_spec(spec)
+                specs.append(spec)
+    return specs
+
+
+def _check_spec(spec: Spec) -> None:
+    """Raise :class:`PluginError` for a declaration whose fields cannot be right."""
+    where = f"{type(spec).__name__} {spec.name!r}"
+    if not (isinstance(spec.name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", spec.name)):
+        raise PluginError(f"{where}: a name is lower-case letters, digits and _, a letter first")
+    if not isinstance(spec.version, str):
+        raise PluginError(f"{where}: version is {spec.version!r}; expected a string such as '1'")
+    listed = "requires" if isinstance(spec, ActionSpaceSpec) else "interfaces"
+    value = getattr(spec, listed)
+    if not (isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value)):
+        raise PluginError(f"{where}: {listed} is {value!r}; expected a tuple of interface names, e.g. ('control',)")
+    if isinstance(spec, ActionSpaceSpec) and not (isinstance(spec.header, str) and spec.header.strip()):
+        raise PluginError(f"{where}: header is {spec.header!r}; expected some text such as 'Toy:'")
+    paths = {"factory": spec.factory}
+    if isinstance(spec, EnvironmentSpec):
+        paths |= {"suite": spec.suite, **{f"experts[{i!r}]": path for i, path in spec.experts.items()}}
+        if strange := sorted(set(spec.experts) - set(spec.interfaces)):
+            raise PluginError(f"{where}: experts for {strange}, which are none of its interfaces {spec.interfaces}")
+    for attribute, path in paths.items():
+        if not (isinstance(path, str) and re.fullmatch(r"[\w.]+:\w+", path)):
+            raise PluginError(f"{where}: {attribute} is {path!r}; expected 'module:Name'")
+
+
+def _build(path: str, options: Mapping[str, Any], where: str) -> Any:
+    """Return ``module:Name(**options)``; every way that can go wrong is a :class:`PluginError` naming ``where``."""
+    module, _, name = path.partition(":")
+    try:
+        factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a plugin's import may raise anything
+        raise PluginError(f"{where}: cannot load {path!r}: {type(error).__name__}: {error}") from error
+    with suppress(ValueError):  # a builtin without a signature: calling it will tell
+        parameters = inspect.signature(factory).parameters.values()
+        known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        unknown = [option for option in options if option not in known]
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            raise PluginError(f"{where}: unknown option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+    try:
+        return factory(**options)
+    except Exception as error:
+        given = ", ".join(f"{k}={v!r}" for k, v in options.items())
+        raise PluginError(f"{where}: {path}({given}) failed: {type(error).__name__}: {error}") from error
+
+
+def _origin(entry: EntryPoint) -> Origin:
+    return Origin(entry.dist.name, entry.dist.version) if entry.dist else Origin()
+
+
+def _name(spec: Spec) -> str:
+    return spec.name

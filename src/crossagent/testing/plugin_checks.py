@@ -1,0 +1,54 @@
+"""``check_plugin``: everything that can be checked about an installed space or environment, by its name."""
+
+from __future__ import annotations
+
+from crossagent.errors import CrossAgentError, PluginError
+from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, Task, TaskSuite
+from crossagent.registry import PluginSet, check_pairing
+from crossagent.testing.environment_checks import check_environment
+from crossagent.testing.findings import Finding
+from crossagent.testing.space_checks import check_action_space
+from crossagent.testing.toy import toy_environment
+
+
+def check_plugin(plugins: PluginSet, name: str, environment: str | None = None) -> list[Finding]:
+    """Check a space (on ``environment``, by default on every one that offers what it requires) or an environment.
+
+    Raises:
+        PluginError: There is no such plugin, it cannot be built, or no environment offers what the space requires.
+    """
+    if name in plugins.environments:
+        spec = plugins.environment(name)
+        return check_environment(plugins.build_environment(name), plugins.suite(name), spec)
+    spec_of_space = plugins.space(name)
+    if environment is None:
+        plugins = plugins if "toy" in plugins.environments else plugins.with_(environment=toy_environment())
+        names = [e.name for e in plugins.environments.values() if _fits(spec_of_space, e)]
+        if not names:
+            offered = sorted({i for e in plugins.environments.values() for i in e.interfaces})
+            raise PluginError(
+                f"no installed environment offers all of {list(spec_of_space.requires)}, which action space {name!r} "
+                f"requires; offered are {offered}. Install one, or check the space with crossagent.testing.check_action_space."
+            )
+    else:
+        check_pairing(spec_of_space, plugins.environment(environment))
+        names = [environment]
+    findings = []
+    for env_name in names:
+        space, env, suite = plugins.build_space(name), plugins.build_environment(env_name), plugins.suite(env_name)
+        found = check_action_space(space, env, _some_tasks(suite))
+        findings += [Finding(f"{f.rule} (on {env_name})", f.message) for f in found]
+    return findings
+
+
+def _fits(space: ActionSpaceSpec, environment: EnvironmentSpec) -> bool:
+    try:
+        check_pairing(space, environment)
+    except CrossAgentError:
+        return False
+    return True
+
+
+def _some_tasks(suite: TaskSuite) -> list[Task]:
+    solvable = [task for task in suite.tasks() if task.solvable]
+    return solvable[:: max(1, len(solvable) // 6)][:6]

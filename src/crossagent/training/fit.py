@@ -1,0 +1,191 @@
+"""What SFT and GRPO share: the optimiser, an ordinary ``lightning.Trainer``, and going on where a stage stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import nn
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from crossagent.errors import CheckpointError
+from crossagent.seeding import derive
+from crossagent.training.callbacks import (
+    METRICS,
+    RESUME,
+    Evaluator,
+    Interruptible,
+    MetricsWriter,
+    ResumePoint,
+    read_metrics,
+    truncate_metrics,
+)
+from crossagent.training.stage import StageResult, StageRun
+
+CHECKPOINT = "checkpoint"
+"""The policy at the end, in a stage's directory."""
+
+
+def adamw(
+    module: nn.Module, lr: float, betas: Sequence[float], weight_decay: float, schedule: Callable[[int], float]
+) -> dict[str, Any]:
+    """Return what ``configure_optimizers`` returns: AdamW, decay on matrices only, lr × ``schedule(step)``."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=lr,
+        betas=(betas[0], betas[1]),
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def warmup_cosine(total: int, warmup: int, floor: float) -> Callable[[int], float]:
+    """Return step → factor: linear from 1/warmup to 1, then half a cosine to ``floor`` at ``total``."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        done = min(1.0, (step - warmup) / max(1, total - warmup))
+        return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+    return factor
+
+
+def warmup_constant(warmup: int) -> Callable[[int], float]:
+    """Return step → factor: linear from 1/warmup to 1, then 1."""
+    return lambda step: min(1.0, (step + 1) / max(1, warmup))
+
+
+def fit_stage(
+    module: Any,
+    data: Any,
+    run: StageRun,
+    *,
+    per_step: int,
+    checkpoint_every: int,
+    callbacks: Sequence[lightning.Callback] = (),
+    **trainer_options: Any,
+) -> StageResult:
+    """Train ``module`` on ``data`` from the beginning, or from the last resume point in the stage's directory.
+
+    Args:
+        module: A LightningModule with ``policy``, and ``metrics``: the row of the step or iteration just done.
+        data: A sized dataset; one item is one ``training_step``.
+        run: Where, how, who listens.
+        per_step: Items per row of metrics.
+        checkpoint_every: Rows between resume points; 0: none.
+        callbacks: More of them; they run before the row is written.
+        trainer_options: Of ``lightning.Trainer``.
+
+    Raises:
+        StageInterrupted: SIGTERM came; a resume point was written.
+        CheckpointError: The resume point does not fit the policy.
+    """
+    run.directory.mkdir(parents=True, exist_ok=True)
+    resume, metrics_file = run.directory / RESUME, run.directory / METRICS
+    begun, rows_done = time.monotonic(), 0
+    if resume.exists():
+        rows_done = _rows_done(resume)
+        truncate_metrics(metrics_file, rows_done)
+    else:
+        metrics_file.unlink(missing_ok=True)
+    torch.manual_seed(derive(run.seed, "torch", run.name))
+    with _quiet():
+        steps = _fit(module, data, run, resume, metrics_file, per_step, checkpoint_every, callbacks, trainer_options)
+    checkpoint = run.directory / CHECKPOINT
+    for callback in callbacks:
+        if isinstance(callback, Evaluator) and callback.keep_best:
+            callback.restore_best(module.policy)
+    module.policy.save(checkpoint)
+    resume.unlink(missing_ok=True)
+    rows = read_metrics(metrics_file)
+    return StageResult(
+        stage=run.name,
+        checkpoint=checkpoint,
+        steps=steps,
+        seconds=time.monotonic() - begun,
+        metrics=rows[-1] if rows else {},
+        resumed_from=rows_done,
+    )
+
+
+def _fit(
+    module: Any,
+    data: Any,
+    run: StageRun,
+    resume: Path,
+    metrics_file: Path,
+    per_step: int,
+    checkpoint_every: int,
+    callbacks: Sequence[lightning.Callback],
+    trainer_options: Mapping[str, Any],
+) -> int:
+    trainer = lightning.Trainer(
+        accelerator=run.accelerator,
+        devices=run.devices,
+        strategy=run.strategy,
+        precision=run.precision,  # type: ignore[arg-type]
+        deterministic=run.deterministic,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[
+            *callbacks,
+            MetricsWriter(metrics_file, run, per_step, len(data) // per_step),
+            ResumePoint(resume, per_step, checkpoint_every),
+            Interruptible(resume, run.name, per_step),
+        ],
+        **trainer_options,
+        **run.trainer_options,
+    )
+    loader: StatefulDataLoader[Any] = StatefulDataLoader(data, batch_size=None, shuffle=False, num_workers=0)
+    trainer.fit(module, loader, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+    return int(trainer.global_step)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advertisements, and its advice on choices made here on purpose, off the terminal."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                "Found .* module\\(s\\) in eval mode",  # modes are set per phase
+                "The 'train_dataloader' does not have many workers",
+                ".*treespec, LeafSpec.*",  # Lightning-AI/pytorch-lightning: torch 2.13's deprecation
+                "'set_vital' is deprecated",  # torchdata 0.11 on torch 2.13
+            ):
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _rows_done(resume: Path) -> int:
+    try:
+        state = torch.load(resume, map_location="cpu", weights_only=True)
+        return int(state["crossagent_rows"])
+    except Exception as error:
+        raise CheckpointError(
+            f"resume point {resume} cannot be read ({type(error).__name__}: {error}). "
+            f"Fix: remove it; the stage then begins anew ({os.fspath(resume.parent)})"
+        ) from error

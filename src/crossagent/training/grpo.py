@@ -1,0 +1,462 @@
+"""Reinforcement on groups, STRL and MTRL alike, with manual optimisation. One ``training_step`` is one iteration.
+
+Rollout → which groups teach → rows → old and reference log-probs → advantages → M mini-batches × E epochs, each mini-batch
+K micro-batches and one optimiser step.
+
+Everything that is divided by is counted over the whole mini-batch, so neither K nor the layout of turns in rows changes a
+gradient, and M·E steps are made however many turns were played.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from crossagent.algorithms import (
+    KL,
+    LOSSES,
+    aggregate,
+    clip_fractions,
+    gigpo_advantages,
+    group_advantages,
+    importance_weights,
+    ratio,
+)
+from crossagent.errors import CrossAgentError, RecipeError
+from crossagent.policy.model import Policy, Reference, make_reference
+from crossagent.rollout.batch import Batch, Row, collate, micro_batches, rows_from_trajectories
+from crossagent.seeding import rng
+from crossagent.training.callbacks import Evaluator
+from crossagent.training.config import GRPOConfig
+from crossagent.training.data import Iterations
+from crossagent.training.fit import adamw, fit_stage, warmup_constant
+from crossagent.training.metrics import CollapseWatch, rollout_metrics, space_metrics
+from crossagent.training.sources import GroupSource, Played, live_trajectories
+from crossagent.training.stage import StageResult, StageRun
+from crossagent.types import Trajectory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Scored:
+    """Rows with what the frozen passes said about them; each tensor is [tok of its row]."""
+
+    rows: list[Row]
+    old: list[Tensor]
+    ref: list[Tensor] | None
+    entropy: list[Tensor] | None
+
+
+class GRPOModule(lightning.LightningModule):
+    """Trains a policy on the groups of a source; see this module's first lines for one iteration."""
+
+    automatic_optimization: bool
+
+    def __init__(
+        self,
+        policy: Policy,
+        source: GroupSource,
+        config: GRPOConfig,
+        *,
+        seed: int = 0,
+        on_trajectories: Callable[[int, Sequence[Trajectory]], None] = lambda *_: None,
+    ) -> None:
+        """Train ``policy`` in place. The reference, if the loss has a KL term, is the policy as it is when training begins.
+
+        Raises:
+            RecipeError: ``config.loss`` names a function that does not exist.
+        """
+        super().__init__()
+        self.automatic_optimization = False
+        self.policy = policy
+        self.source = source
+        self.config = config
+        self.seed = seed
+        self.on_trajectories = on_trajectories
+        self.loss_function = _loss_function(config.loss)
+        self.metrics: dict[str, float] = {}
+        """Of the last iteration."""
+        self.rows_done = 0
+        self.watch = CollapseWatch()
+        self._reference: list[Reference] = []  # in a list, so that its weights are no part of this module
+        self._reference_state: dict[str, Tensor] | None = None
+
+    # -- one iteration -------------------------------------------------------------------------------------------
+    def training_step(self, iteration: Any, batch_idx: int) -> None:
+        """Play, score, update."""
+        iteration = int(iteration)
+        metrics: dict[str, float] = {}
+        begun = time.monotonic()
+        self.policy.eval()
+        with timed("time/rollout", metrics):
+            played = self.source.play(iteration)
+        self.on_trajectories(iteration + 1, played.trajectories)
+        keep = live_trajectories(played, self.config)
+        rows = rows_from_trajectories(played.trajectories, concatenate=self.config.concatenate, train=keep)
+        with timed("time/logprobs", metrics):
+            scored = self.score(rows)
+        advantages = self.advantages(played, scored)
+        scored.rows = rows_from_trajectories(
+            played.trajectories, advantages, concatenate=self.config.concatenate, train=keep
+        )
+        with timed("time/update", metrics):
+            metrics |= self.update(scored, iteration)
+        metrics |= _summary(played, keep, advantages, self.source)
+        metrics["time/iteration"] = time.monotonic() - begun
+        metrics["rollout/tokens_per_second"] = sum(len(r) for r in rows) / max(metrics["time/iteration"], 1e-9)
+        self.metrics = metrics
+        self.watch.look(iteration + 1, metrics)
+
+    @torch.no_grad()
+    def score(self, rows: list[Row]) -> Scored:
+        """Take old and reference log-probs of every trained token, in batches of their own (other than the update's)."""
+        c = self.config
+        width = len(rows)
+        old, entropy, ref = ([torch.empty(0)] * width for _ in range(3))
+        recompute = c.old_logprobs == "recompute"
+        for indices in micro_batches(rows, c.logprob_batch_tokens):
+            batch = self._collate([rows[i] for i in indices])
+            asked = (batch.input_ids, batch.attention_mask, batch.loss_mask, c.temperature)
+            if recompute:
+                output = self.policy.logprobs(*asked)
+                _scatter(old, output.logprobs, indices, rows)
+                _scatter(entropy, output.entropy, indices, rows)
+            else:
+                _scatter(old, batch.sampler_logprobs, indices, rows)
+            if self._reference:
+                _scatter(ref, self._reference[0].logprobs(*asked).logprobs, indices, rows)
+        return Scored(rows, old, ref if self._reference else None, entropy if recompute else None)
+
+    def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
+        """Return one advantage per trajectory and turn; NaN where a member was dropped.
+
+        The baseline is over trajectories; only GiGPO's step part looks at turns.
+        """
+        c = self.config
+        rewards = [list(r) for r in played.rewards]
+        if c.kl_in == "reward" and scored.ref is not None:
+            for row, old, ref in zip(scored.rows, scored.old, scored.ref, strict=True):
+                penalty = c.kl_coef * KL[c.kl](old, ref)
+                for token, (turn, trains) in enumerate(zip(row.turns, row.loss_mask, strict=True)):
+                    if trains:
+                        rewards[row.trajectory][turn] -= float(penalty[token])
+        returns = torch.tensor(
+            [r if r != r else sum(own) for r, own in zip(played.returns, rewards, strict=True)], dtype=torch.float64
+        ).float()
+        group = torch.tensor([t.group for t in played.trajectories], dtype=torch.int64)
+        if c.estimator == "gigpo":
+            owner = [i for i, t in enumerate(played.trajectories) for _ in t.turns]
+            anchors: dict[str, int] = {}
+            keys = [
+                # A turn without a key is a state of its own: it is compared with nothing.
+                anchors.setdefault(turn.anchor_key or f"\0{i}/{k}", len(anchors))
+                for i, t in enumerate(played.trajectories)
+                for k, turn in enumerate(t.turns)
+            ]
+            flat = gigpo_advantages(
+                returns,
+                group,
+                torch.tensor([r for own in rewards for r in own]),
+                torch.tensor(owner, dtype=torch.int64),
+                torch.tensor(keys, dtype=torch.int64),
+                gamma=c.gigpo_gamma,
+                step_weight=c.gigpo_weight,
+                baseline=c.baseline,
+                scale=c.scale,
+            ).tolist()
+            values = iter(flat)
+            return [[next(values) for _ in t.turns] for t in played.trajectories]
+        whole = group_advantages(returns, group, baseline=c.baseline, scale=c.scale).tolist()
+        return [[a] * len(t.turns) for a, t in zip(whole, played.trajectories, strict=True)]
+
+    def update(self, scored: Scored, iteration: int) -> dict[str, float]:
+        """Make the iteration's optimiser steps; returns means over trained tokens. Nothing to train: no step."""
+        totals = _Totals()
+        optimiser, scheduler = self.optimizers(), self.lr_schedulers()
+        self.policy.train()  # for gradient checkpointing; log-probs are taken without dropout in either mode
+        for epoch in range(self.config.epochs):
+            for indices in self.minibatches(scored.rows, iteration, epoch):
+                optimiser.zero_grad()  # type: ignore[union-attr]
+                first = totals.steps == 0
+                for loss in self.losses(scored, indices, totals, first):
+                    self.manual_backward(loss)
+                norm = torch.nn.utils.clip_grad_norm_(
+                    [p for p in self.policy.parameters() if p.requires_grad], self.config.max_grad_norm
+                )
+                totals.steps += 1
+                if not torch.isfinite(norm):
+                    log.warning("iteration %d: the gradient is not finite; this step is skipped", iteration + 1)
+                    totals.skipped += 1
+                    continue
+                totals.norm += float(norm)
+                optimiser.step()  # type: ignore[union-attr]
+                scheduler.step()  # type: ignore[union-attr]
+        optimiser.zero_grad()  # type: ignore[union-attr]
+        self.policy.eval()
+        metrics = totals.means()
+        metrics["train/lr"] = float(optimiser.param_groups[0]["lr"])  # type: ignore[union-attr]
+        if scored.entropy is not None and scored.rows:
+            masks = [torch.tensor(row.loss_mask) for row in scored.rows]
+            taken = torch.cat([e[m] for e, m in zip(scored.entropy, masks, strict=True)])
+            metrics["train/entropy"] = float(taken.mean())
+        elif totals.tokens:
+            metrics["train/entropy"] = totals.entropy / totals.tokens
+        return metrics
+
+    def minibatches(self, rows: Sequence[Row], iteration: int, epoch: int) -> list[list[int]]:
+        """Return the rows of each optimiser step: whole trajectories, in a seeded order, in ``minibatches`` even parts.
+
+        Fewer parts only when there are fewer trajectories.
+        """
+        of: dict[int, list[int]] = {}
+        for index, row in enumerate(rows):
+            of.setdefault(row.trajectory, []).append(index)
+        order = sorted(of)
+        rng(self.seed, "minibatch", iteration, epoch).shuffle(order)
+        parts = min(self.config.minibatches, len(order))
+        cuts = [len(order) * k // parts for k in range(parts + 1)] if parts else [0]
+        return [[i for t in order[a:b] for i in of[t]] for a, b in itertools.pairwise(cuts)]
+
+    def losses(self, scored: Scored, indices: Sequence[int], totals: _Totals, first: bool) -> Iterator[Tensor]:
+        """Yield the loss of each micro-batch of one optimiser step; they add up to the loss of the step."""
+        c = self.config
+        rows = [scored.rows[i] for i in indices]
+        tokens: dict[int, int] = {}
+        turns: dict[int, set[int]] = {}
+        for row in rows:
+            tokens[row.trajectory] = tokens.get(row.trajectory, 0) + row.trained_tokens
+            turns.setdefault(row.trajectory, set()).update(t for t in row.turns if t >= 0)
+        normaliser = float(sum(tokens.values()) if c.aggregation == "token-mean" else len(tokens))
+        wants_entropy = c.entropy_coef > 0 or c.old_logprobs == "sampler"  # else the old pass has taken it
+        for part in micro_batches(rows, c.micro_batch_tokens):
+            batch = self._collate([rows[i] for i in part])
+            mask, width = batch.loss_mask, batch.input_ids.shape[1]
+            old = _padded([scored.old[indices[i]] for i in part], width).to(mask.device)
+            length = [
+                len(turns[rows[i].trajectory]) if c.aggregation == "seq-mean-turn-mean" else tokens[rows[i].trajectory]
+                for i in part
+            ]
+            output = self.policy.logprobs(
+                batch.input_ids, batch.attention_mask, mask, c.temperature, entropy=wants_entropy
+            )
+            rho = ratio(output.logprobs, old, mask, level=c.ratio, segments=batch.turns)
+            clips = {"clip_low": c.clip_low, "clip_high": c.clip_high}
+            policy_loss = self.loss_function(rho, batch.advantages, **clips, dual_clip=c.dual_clip)
+            if c.importance != "none":
+                policy_loss = policy_loss * importance_weights(
+                    old,
+                    batch.sampler_logprobs,
+                    mask,
+                    cap=c.importance_cap,
+                    level=c.importance_level,
+                    mode=c.importance,
+                    segments=batch.turns,
+                )
+            per_token = policy_loss
+            kl = None
+            if scored.ref is not None:
+                ref = _padded([scored.ref[indices[i]] for i in part], width).to(mask.device)
+                kl = KL[c.kl](output.logprobs, ref)
+                if c.kl_in == "loss":
+                    per_token = per_token + c.kl_coef * kl
+            if c.entropy_coef > 0:
+                per_token = per_token - c.entropy_coef * output.entropy
+            loss = aggregate(
+                per_token,
+                mask,
+                c.aggregation,
+                normaliser=normaliser,
+                sequence_length=torch.tensor(length, dtype=torch.float32, device=mask.device),
+                max_length=c.max_length,
+            )
+            with torch.no_grad():
+                totals.add(loss, rho, old, batch, clips, kl, first)
+                totals.entropy += float(output.entropy.sum())
+            yield loss
+
+    def _collate(self, rows: Sequence[Row]) -> Batch:
+        return collate(rows, self.policy.pad_id).to(self.policy.device)
+
+    # -- what Lightning asks -------------------------------------------------------------------------------------
+    def on_fit_start(self) -> None:
+        """Freeze the reference; after a restart it is what it was, not what has been restored into the policy."""
+        if self.trainer.world_size != 1:
+            raise CrossAgentError(
+                f"trainer.devices: got {self.trainer.world_size} processes; expected 1: GRPO plays and trains in one process"
+            )
+        if self.config.kl_coef > 0 and not self._reference:
+            self._reference = [make_reference(self.policy)]
+            if self._reference_state is not None:
+                self._reference[0].load_state_dict(self._reference_state)
+                self._reference_state = None
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; constant after warm-up."""
+        c = self.config
+        return adamw(self.policy, c.lr, c.betas, c.weight_decay, warmup_constant(c.warmup_steps))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know: generator, source, reference."""
+        checkpoint["crossagent_rows"] = self.rows_done
+        checkpoint["crossagent_rng"] = torch.get_rng_state()
+        checkpoint["crossagent_source"] = self.source.state_dict()
+        checkpoint["crossagent_reference"] = self._reference[0].state_dict() if self._reference else {}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        torch.set_rng_state(checkpoint["crossagent_rng"])
+        self.source.load_state_dict(checkpoint["crossagent_source"])
+        self._reference_state = checkpoint["crossagent_reference"] or None
+
+
+class _Totals:
+    """Sums over the micro-batches of an iteration, divided once."""
+
+    def __init__(self) -> None:
+        self.steps = self.skipped = 0
+        self.norm = self.loss = 0.0
+        self.tokens = self.low = self.high = self.ratio = self.kl = self.gap = self.entropy = 0.0
+        self.ratio_max = self.gap_max = self.first_deviation = 0.0
+        self._kl_known = False
+
+    def add(
+        self,
+        loss: Tensor,
+        rho: Tensor,
+        old: Tensor,
+        batch: Batch,
+        clips: dict[str, float],
+        kl: Tensor | None,
+        first: bool,
+    ) -> None:
+        mask = batch.loss_mask
+        self.loss += float(loss)
+        self.tokens += float(mask.sum())
+        low, high = clip_fractions(rho, batch.advantages, mask, **clips)
+        self.low, self.high = self.low + float(low), self.high + float(high)
+        taken = rho[mask]
+        self.ratio += float(taken.sum())
+        self.ratio_max = max(self.ratio_max, float(taken.max()))
+        gap = (old - batch.sampler_logprobs)[mask].abs()
+        self.gap, self.gap_max = self.gap + float(gap.sum()), max(self.gap_max, float(gap.max()))
+        if first:
+            self.first_deviation = max(self.first_deviation, float((taken - 1.0).abs().max()))
+        if kl is not None:
+            self._kl_known, self.kl = True, self.kl + float(kl[mask].sum())
+
+    def means(self) -> dict[str, float]:
+        metrics = {
+            "train/optimizer_steps": float(self.steps - self.skipped),
+            "train/skipped_steps": float(self.skipped),
+        }
+        if self.steps:
+            n = max(self.tokens, 1.0)
+            metrics |= {
+                "train/loss": self.loss / self.steps,
+                "train/grad_norm": self.norm / max(self.steps - self.skipped, 1),
+                "train/tokens": self.tokens,
+                "train/ratio_mean": self.ratio / n,
+                "train/ratio_max": self.ratio_max,
+                "train/ratio_first_deviation": self.first_deviation,
+                "train/clip_low": self.low / n,
+                "train/clip_high": self.high / n,
+                "train/sampler_gap_mean": self.gap / n,
+                "train/sampler_gap_max": self.gap_max,
+            }
+            if self._kl_known:
+                metrics["train/kl"] = self.kl / n
+        return metrics
+
+
+def _summary(
+    played: Played, keep: Sequence[bool], advantages: Sequence[Sequence[float]], source: GroupSource
+) -> dict[str, float]:
+    """Return the iteration's numbers about groups, episodes and spaces."""
+    returns = played.returns
+    groups: dict[int, list[int]] = {}
+    for index, trajectory in enumerate(played.trajectories):
+        groups.setdefault(trajectory.group, []).append(index)
+    live = {g: [i for i in members if returns[i] == returns[i]] for g, members in groups.items()}
+    usable = [members for members in live.values() if len(members) >= 2]
+    count = max(1, len(usable))
+    metrics = rollout_metrics(played.trajectories, returns, source.weights)
+    metrics |= {
+        "group/zero_variance": sum(len({returns[i] for i in m}) == 1 for m in usable) / count,
+        "group/all_fail": sum(not any(played.trajectories[i].success for i in m) for m in usable) / count,
+        "group/too_small": float(len(groups) - len(usable)),
+        "group/trained": float(sum(any(keep[i] for i in m) for m in groups.values())),
+    }
+    shown = [i for i in range(len(returns)) if returns[i] == returns[i]]
+    credit = [[a if keep[i] else float("nan") for a in advantages[i]] for i in shown]
+    metrics |= space_metrics([played.trajectories[i] for i in shown], credit, source.spaces)
+    return metrics | dict(played.metrics)
+
+
+@contextmanager
+def timed(name: str, metrics: dict[str, float]) -> Iterator[None]:
+    """Write the seconds of the block to ``metrics[name]``."""
+    begun = time.monotonic()
+    yield
+    metrics[name] = time.monotonic() - begun
+
+
+def _scatter(into: list[Tensor], values: Tensor, indices: Sequence[int], rows: Sequence[Row]) -> None:
+    for k, index in enumerate(indices):
+        into[index] = values[k, : len(rows[index])].detach().cpu().clone()
+
+
+def _padded(values: Sequence[Tensor], width: int) -> Tensor:
+    result = torch.zeros(len(values), width)
+    for k, value in enumerate(values):
+        result[k, : len(value)] = value
+    return result
+
+
+def _loss_function(name: str) -> Callable[..., Tensor]:
+    if ":" not in name:
+        return LOSSES[name]
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[..., Tensor] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(
+            f"loss: cannot load {name!r}: {error}; expected module:function, or one of {list(LOSSES)}"
+        ) from error
+    return found
+
+
+def train_grpo(policy: Policy, source: GroupSource, config: GRPOConfig, run: StageRun) -> StageResult:
+    """Train ``policy`` in place on what ``source`` plays; writes ``metrics.jsonl`` and ``checkpoint/``.
+
+    One row of metrics per iteration. A stage that was stopped goes on from its resume point, bit by bit. With
+    ``keep: best`` the checkpoint, and ``policy``, are the best of those that ``run.evaluate`` saw.
+
+    Raises:
+        RecipeError: ``evaluate_every`` without ``run.evaluate``.
+        StageInterrupted: SIGTERM came.
+    """
+    if config.evaluate_every and run.evaluate is None:
+        raise RecipeError(f"{run.name}.evaluate_every: this run has nothing to evaluate with; set it to 0")
+    module = GRPOModule(policy, source, config, seed=run.seed, on_trajectories=run.on_trajectories)
+    callbacks: list[lightning.Callback] = []
+    if config.evaluate_every and run.evaluate is not None:
+        callbacks.append(Evaluator(run.evaluate, config.evaluate_every, config.keep == "best", run.directory))
+    return fit_stage(
+        module,
+        Iterations(config.iterations),
+        run,
+        per_step=1,
+        checkpoint_every=config.checkpoint_every,
+        callbacks=callbacks,
+    )

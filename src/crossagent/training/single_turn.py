@@ -1,0 +1,166 @@
+"""Single turns from demonstrated states: what STRL and relabelling share.
+
+A state is a demonstration's turn: the world is replayed to it from (task, seed) and the actions before. A response is right
+when its first ``horizon`` raw ticks equal those of the demonstrated action, whatever space either is written in
+(arXiv 2512.09706: r(â, a*) = 1[g(â) = g(a*)]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crossagent.envs.recording import Demonstration
+from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.envs.world import LoweredAction
+from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
+from crossagent.rollout.loop import PromptLike
+from crossagent.seeding import derive, rng
+from crossagent.types import Task
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One demonstrated decision."""
+
+    demonstration: Demonstration
+    turn: int
+
+    @property
+    def expert_text(self) -> str:
+        """The demonstrated action a*."""
+        return self.demonstration.turns[self.turn].text
+
+    @property
+    def space(self) -> str:
+        """The space a* is written in."""
+        return self.demonstration.turns[self.turn].space
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The actions that lead here from the start of the episode."""
+        return self.demonstration.texts[: self.turn]
+
+    @property
+    def observation(self) -> str:
+        """What the policy sees here."""
+        return self.demonstration.turns[self.turn].observation
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The responses to one state, compared with its demonstrated action."""
+
+    state: State
+    requests: tuple[SampleRequest, ...]
+    samples: tuple[Sample, ...]
+    texts: tuple[str, ...]
+    lowered: tuple[LoweredAction, ...]
+    """What each response comes down to."""
+    rewards: tuple[float, ...]
+    """1.0 where g(â) = g(a*), else 0.0."""
+
+
+def choose_states(demonstrations: Sequence[Demonstration], number: int, seed: int) -> list[State]:
+    """Draw ``number`` demonstrated turns without repetition, evenly over the spaces they are written in.
+
+    Returns fewer when there are fewer. Turns whose action failed are left out: they are nothing to imitate.
+    """
+    by_space: dict[str, list[State]] = {}
+    for demonstration in demonstrations:
+        for index, turn in enumerate(demonstration.turns):
+            if not turn.error:
+                by_space.setdefault(turn.space, []).append(State(demonstration, index))
+    for space in sorted(by_space):
+        rng(seed, "states", space).shuffle(by_space[space])
+    queues = [by_space[space] for space in sorted(by_space)]
+    chosen: list[State] = []
+    while len(chosen) < number and any(queues):
+        for queue in queues:
+            if queue and len(chosen) < number:
+                chosen.append(queue.pop())
+    return chosen
+
+
+def judge(
+    states: Sequence[State],
+    samples_each: int,
+    *,
+    tasks: Mapping[str, Task],
+    spaces: tuple[str, ...],
+    pool: WorkerPool,
+    sampler: Sampler,
+    prompt: PromptLike,
+    params: SamplingParams,
+    horizon: int,
+    seed: int,
+    step: int,
+) -> tuple[list[Judged], int]:
+    """Sample ``samples_each`` responses per state and judge them.
+
+    Args:
+        states: Demonstrated turns.
+        samples_each: Responses per state.
+        tasks: Every task by name.
+        spaces: What the prompt lists: all spaces of the run, whatever space a* is written in.
+        pool: Worlds that replay and lower.
+        sampler: The policy's.
+        prompt: Writes prompts, reads responses.
+        params: How to sample.
+        horizon: H, raw ticks compared.
+        seed: The run's.
+        step: Of the run; each response's seed derives from (seed, step, state, member, 0).
+
+    Returns:
+        (The judged states in order, the number of states whose world broke; those are dropped.)
+    """
+    requests = [
+        [
+            SampleRequest(
+                prompt_ids=_prompt_ids(state, spaces, prompt),
+                seed=derive(seed, "sample", step, index, member, 0),
+                forced_ids=prompt.forced_ids(spaces[0]) if len(spaces) == 1 else (),
+            )
+            for member in range(samples_each)
+        ]
+        for index, state in enumerate(states)
+    ]
+    flat = sampler.sample([request for group in requests for request in group], params) if states else []
+    samples = [flat[i * samples_each : (i + 1) * samples_each] for i in range(len(states))]
+    texts = [[prompt.decode(sample.response_ids) for sample in group] for group in samples]
+    answers = pool.spread(
+        "lower",
+        [
+            (
+                tasks[state.demonstration.task],
+                state.demonstration.seed,
+                state.prefix,
+                (state.expert_text, *group),
+                horizon,
+            )
+            for state, group in zip(states, texts, strict=True)
+        ],
+    )
+    judged, dropped = [], 0
+    for state, request, group, said, answer in zip(states, requests, samples, texts, answers, strict=True):
+        if isinstance(answer, EnvFailure):
+            dropped += 1
+            continue
+        expert, *lowered = answer
+        lowered = [
+            LoweredAction(low.space, None, "cut at the token limit") if sample.finish_reason == "length" else low
+            for low, sample in zip(lowered, group, strict=True)
+        ]
+        rewards = tuple(
+            1.0 if low.ticks is not None and expert.ticks is not None and low.ticks == expert.ticks else 0.0
+            for low in lowered
+        )
+        judged.append(Judged(state, tuple(request), tuple(group), tuple(said), tuple(lowered), rewards))
+    return judged, dropped
+
+
+def _prompt_ids(state: State, spaces: tuple[str, ...], prompt: PromptLike) -> tuple[int, ...]:
+    """Return the prompt of a state; its history is the demonstration's own turns."""
+    turns = state.demonstration.turns[: state.turn]
+    history = [(turn.observation, prompt.response_ids(turn.text, turn.space)) for turn in turns]
+    return prompt.prompt_ids(state.demonstration.instruction, spaces, history, state.observation)

@@ -1,0 +1,359 @@
+"""Where groups come from: whole episodes (:class:`MtrlSource`), or single turns of demonstrations (:class:`StrlSource`).
+
+A source plays with the weights of the moment and says what each turn earned; advantages are the module's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from crossagent.algorithms import live_groups
+from crossagent.envs.recording import Demonstration
+from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.errors import CrossAgentError, RecipeError
+from crossagent.plugin import Sampler, SamplingParams
+from crossagent.rollout.loop import Episode, PromptLike, Timing, play
+from crossagent.seeding import derive, rng
+from crossagent.training.config import GRPOConfig, StrlConfig
+from crossagent.training.single_turn import Judged, choose_states, judge
+from crossagent.types import Group, StopReason, Task, Trajectory, Turn
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one iteration played."""
+
+    trajectories: tuple[Trajectory, ...]
+    """Sorted by (group, member); failures included."""
+    rewards: tuple[tuple[float, ...], ...]
+    """Per trajectory and turn; their sum is the return. Those of a failure are not looked at."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for trajectory, rewards in zip(self.trajectories, self.rewards, strict=True):
+            if len(trajectory.turns) != len(rewards):
+                raise ValueError(f"{len(trajectory.turns)} turns but {len(rewards)} rewards")
+        members: dict[int, list[Trajectory]] = {}
+        for trajectory in self.trajectories:
+            members.setdefault(trajectory.group, []).append(trajectory)
+        for group in members.values():
+            Group(group[0].task, group[0].seed, tuple(group))  # raises where members start from different states
+            if len({(t.task, t.seed) for t in group}) > 1:
+                raise ValueError(f"group {group[0].group} holds several tasks or seeds")
+
+    @property
+    def returns(self) -> list[float]:
+        """R per trajectory; NaN for a failure, and for a trajectory without any turn."""
+        return [
+            math.nan if t.stop_reason is StopReason.failure or not t.turns else math.fsum(r)
+            for t, r in zip(self.trajectories, self.rewards, strict=True)
+        ]
+
+
+class GroupSource(Protocol):
+    """Plays one iteration's groups with the policy as it is now; same iteration and weights, same result."""
+
+    spaces: tuple[str, ...]
+    weights: Mapping[str, float]
+    """λ per space."""
+
+    def play(self, iteration: int) -> Played:
+        """Return what was played."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed stage needs; numbers, strings and lists of them."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+
+
+def turn_rewards(trajectory: Trajectory, weights: Mapping[str, float], invalid_penalty: float) -> tuple[float, ...]:
+    """Return R = 1[success] − Σ λ·cost − penalty·(invalid turns), turn by turn; success is earned on the last turn."""
+    rewards = [
+        -weights.get(turn.space or "", 0.0) * turn.cost - (invalid_penalty if turn.invalid else 0.0)
+        for turn in trajectory.turns
+    ]
+    if trajectory.success and rewards:
+        rewards[-1] += 1.0
+    return tuple(rewards)
+
+
+class TaskPicker:
+    """Which task each group plays: every task equally often, or by p(1 − p) of recent success. Seeded by place alone."""
+
+    def __init__(self, tasks: Sequence[Task], config: GRPOConfig, seed: int) -> None:
+        if not tasks:
+            raise RecipeError("training_tasks selects no task to play")
+        self.tasks, self.config, self.seed = tuple(tasks), config, seed
+        self._played = [0.0] * len(tasks)
+        self._won = [0.0] * len(tasks)
+
+    def success(self, index: int) -> float:
+        """Return the task's recent success; 0.5 before it was played."""
+        return (self._won[index] + 0.5) / (self._played[index] + 1.0)
+
+    def pick(self, iteration: int, start: int, count: int) -> list[int]:
+        """Return the tasks of groups ``start`` … ``start + count − 1`` of an iteration."""
+        if self.config.curriculum == "uniform":
+            first = iteration * self.config.groups + start
+            return [self._in_turn(first + k) for k in range(count)]
+        weights = [
+            max(self.config.curriculum_floor, self.success(i) * (1 - self.success(i))) for i in range(len(self.tasks))
+        ]
+        draw = rng(self.seed, "task", iteration, start)
+        chosen: list[int] = []
+        while len(chosen) < count:  # without replacement, as far as there are tasks
+            left = list(range(len(self.tasks)))
+            while left and len(chosen) < count:
+                picked = draw.choices(left, [weights[i] for i in left])[0] if any(weights) else draw.choice(left)
+                left.remove(picked)
+                chosen.append(picked)
+        return chosen
+
+    def _in_turn(self, position: int) -> int:
+        order = list(range(len(self.tasks)))
+        rng(self.seed, "task-order", position // len(self.tasks)).shuffle(order)
+        return order[position % len(self.tasks)]
+
+    def update(self, index: int, members: Sequence[Trajectory]) -> None:
+        """Note how one group went."""
+        live = [t for t in members if t.stop_reason is not StopReason.failure]
+        if live:
+            decay = self.config.curriculum_decay
+            self._played[index] = decay * self._played[index] + 1.0
+            self._won[index] = decay * self._won[index] + sum(t.success for t in live) / len(live)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the record of recent success."""
+        return {"tasks": [t.name for t in self.tasks], "played": list(self._played), "won": list(self._won)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back; raises :class:`CrossAgentError` when the tasks are others."""
+        if list(state["tasks"]) != [t.name for t in self.tasks]:
+            raise CrossAgentError("the resume point was written with other training tasks; remove it to begin anew")
+        self._played, self._won = list(state["played"]), list(state["won"])
+
+
+class MtrlSource:
+    """Whole episodes in live worlds: every member of a group plays the same task from the same seed."""
+
+    def __init__(
+        self,
+        config: GRPOConfig,
+        *,
+        tasks: Sequence[Task],
+        spaces: Sequence[str],
+        weights: Mapping[str, float],
+        pool: WorkerPool,
+        sampler: Sampler,
+        prompt: PromptLike,
+        max_new_tokens: int,
+        seed: int,
+    ) -> None:
+        """Play ``tasks`` in ``pool`` with ``sampler``; ``max_new_tokens`` holds where the config says 0."""
+        self.config, self.spaces, self.weights = config, tuple(spaces), dict(weights)
+        self.pool, self.sampler, self.prompt, self.seed = pool, sampler, prompt, seed
+        self.params = SamplingParams(config.temperature, config.max_new_tokens or max_new_tokens)
+        self.picker = TaskPicker(tasks, config, seed)
+
+    def play(self, iteration: int) -> Played:
+        """Play ``groups`` groups; replace those that cannot teach, ``resample_rounds`` times at most."""
+        c = self.config
+        trajectories: list[Trajectory] = []
+        rewards: list[tuple[float, ...]] = []
+        wanted, start, rounds, timing = c.groups, 0, 0, Timing()
+        while wanted > 0 and rounds <= c.resample_rounds:
+            picked = self.picker.pick(iteration, start, wanted)
+            episodes = [
+                Episode(
+                    self.picker.tasks[index],
+                    derive(self.seed, "world", iteration, start + k),
+                    start + k,
+                    m,
+                    self.spaces,
+                )
+                for k, index in enumerate(picked)
+                for m in range(c.group_size)
+            ]
+            played = play(
+                episodes,
+                pool=self.pool,
+                sampler=self.sampler,
+                prompt=self.prompt,
+                params=self.params,
+                seed=self.seed,
+                step=iteration,
+                timing=timing,
+            )
+            for k, index in enumerate(picked):
+                self.picker.update(index, [t for t in played if t.group == start + k])
+            trajectories += played
+            rewards += [turn_rewards(t, self.weights, c.invalid_penalty) for t in played]
+            keep = live_trajectories(Played(tuple(trajectories), tuple(rewards)), c)
+            alive = {t.group for t, k in zip(trajectories, keep, strict=True) if k}
+            start, wanted, rounds = start + wanted, c.groups - len(alive), rounds + 1
+        metrics = {
+            "rollout/groups": float(start),
+            "rollout/resampled": float(start - c.groups),
+            "time/generate": timing.generate_s,
+            "time/environment": timing.environment_s,
+        }
+        return Played(tuple(trajectories), tuple(rewards), metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the curriculum's record."""
+        return {"picker": self.picker.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        self.picker.load_state_dict(state["picker"])
+
+
+def live_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
+    """Return which trajectories train; see :func:`crossagent.algorithms.live_groups`."""
+    if not played.trajectories:
+        return []
+    keep = live_groups(
+        torch.tensor(played.returns, dtype=torch.float64),
+        torch.tensor([t.group for t in played.trajectories]),
+        torch.tensor([t.success for t in played.trajectories]),
+        drop_zero_variance=config.filter_zero_variance,
+        drop_all_fail=config.drop_all_fail,
+    )
+    return [bool(k) for k in keep]
+
+
+# -- single turns -----------------------------------------------------------------------------------------------------
+_SURVEY = 128
+"""States in which the experts of all spaces are asked what they would do, once per stage."""
+
+
+class StrlSource:
+    """Single turns: a group is one demonstrated state; reward 1 where the response comes to the demonstrated action.
+
+    Nothing is executed, so there is no cost; a response that is no action pays the penalty. Iteration k plays the k-th
+    stretch of a seeded order of all states, in which the spaces the experts wrote in take turns.
+    """
+
+    def __init__(
+        self,
+        config: StrlConfig,
+        *,
+        demonstrations: Sequence[Demonstration],
+        tasks: Sequence[Task],
+        spaces: Sequence[str],
+        pool: WorkerPool,
+        sampler: Sampler,
+        prompt: PromptLike,
+        max_new_tokens: int,
+        seed: int,
+    ) -> None:
+        """Use those ``demonstrations`` whose task is one of ``tasks``.
+
+        Raises:
+            RecipeError: There is none.
+        """
+        self.config, self.spaces, self.seed = config, tuple(spaces), seed
+        self.weights: Mapping[str, float] = {}
+        self.tasks = {task.name: task for task in tasks}
+        usable = [d for d in demonstrations if d.task in self.tasks]
+        self.states = choose_states(usable, config.iterations * config.groups, seed)
+        if not self.states:
+            raise RecipeError("strl: no demonstration is of a training task; demonstrate some of training_tasks")
+        self.pool, self.sampler, self.prompt = pool, sampler, prompt
+        self.params = SamplingParams(config.temperature, config.max_new_tokens or max_new_tokens)
+
+    def play(self, iteration: int) -> Played:
+        """Play the next ``groups`` states."""
+        c = self.config
+        first = iteration * c.groups
+        states = [self.states[(first + k) % len(self.states)] for k in range(min(c.groups, len(self.states)))]
+        judged, dropped = judge(
+            states,
+            c.group_size,
+            tasks=self.tasks,
+            spaces=self.spaces,
+            pool=self.pool,
+            sampler=self.sampler,
+            prompt=self.prompt,
+            params=self.params,
+            horizon=c.horizon,
+            seed=self.seed,
+            step=iteration,
+        )
+        trajectories = [
+            _single_turn(one, g, m, self.spaces) for g, one in enumerate(judged) for m in range(c.group_size)
+        ]
+        rewards = tuple(turn_rewards(t, {}, c.invalid_penalty) for t in trajectories)
+        metrics = {"rollout/groups": float(len(states)), "strl/states_dropped": float(dropped)}
+        if judged:
+            right = [
+                {low.space for low, reward in zip(one.lowered, one.rewards, strict=True) if reward} for one in judged
+            ]
+            crossed = [bool(spaces - {one.state.space}) for one, spaces in zip(judged, right, strict=True)]
+            metrics["strl/two_spaces_earned"] = sum(len(spaces) >= 2 for spaces in right) / len(right)
+            metrics["strl/cross_space_hits"] = sum(crossed) / len(crossed)
+        if iteration == 0:
+            metrics |= self.survey()
+        return Played(tuple(trajectories), rewards, metrics)
+
+    def survey(self, states: int = _SURVEY) -> dict[str, float]:
+        """Return the share of states in which two or more spaces can earn the reward, as their experts show: without any,
+        the stage teaches nothing about choosing. A lower bound: another action of a space might do as well.
+        """
+        chosen = self.states[:states]
+        jobs = [
+            (self.tasks[s.demonstration.task], s.demonstration.seed, s.prefix, (s.expert_text,), self.config.horizon)
+            for s in chosen
+        ]
+        able = []
+        for state, answer in zip(chosen, self.pool.spread("alternatives", jobs), strict=True):
+            if not isinstance(answer, EnvFailure):
+                goal, *others = answer
+                able.append({state.space} | {o.space for o in others if o.ticks is not None and o.ticks == goal.ticks})
+        return {"strl/two_spaces_can_earn": sum(len(spaces) >= 2 for spaces in able) / len(able)} if able else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the states of an iteration follow from its number."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+def _single_turn(judged: Judged, group: int, member: int, spaces: tuple[str, ...]) -> Trajectory:
+    """Return one response as a trajectory of one turn; success is equality with the demonstrated action."""
+    demonstration, sample, low = judged.state.demonstration, judged.samples[member], judged.lowered[member]
+    shown = demonstration.turns[judged.state.turn]
+    invalid = "" if low.ticks is not None else low.invalid or "invalid"
+    turn = Turn(
+        prompt_ids=judged.requests[member].prompt_ids,
+        response_ids=sample.response_ids,
+        sampler_logprobs=sample.logprobs,
+        finish_reason=sample.finish_reason,
+        forced=len(judged.requests[member].forced_ids),
+        observation=shown.observation,
+        text=judged.texts[member],
+        space=low.space,
+        payload=None if invalid else {"demonstrated": shown.text},
+        invalid=invalid,
+        reward=judged.rewards[member],
+        anchor_key=shown.anchor_key,
+    )
+    return Trajectory(
+        task=demonstration.task,
+        category=demonstration.category,
+        env="",
+        seed=demonstration.seed,
+        group=group,
+        member=member,
+        turns=(turn,),
+        stop_reason=StopReason.terminated if sample.finish_reason == "stop" else StopReason.cut,
+        success=judged.rewards[member] > 0,
+        spaces=spaces,
+    )
