@@ -206,11 +206,6 @@ class Inventory:
         if self._press is not None and self._press[0] == button:
             self._press = None
 
-    @property
-    def dragging(self) -> tuple[int, ...]:
-        """Slots dragged over since a button was pressed with a stack in hand; empty when none is."""
-        return self._press[3] if self._press is not None else ()
-
     # -- snapshots -----------------------------------------------------------------------------------------------
     def save(self) -> tuple[Any, ...]:
         """Return the whole state as nested tuples, for :meth:`load`; JSON-able and canonical."""
