@@ -178,7 +178,7 @@ def straight(world: World, goal: Cell) -> bool:
     if length < 1e-6:
         return True
     ux, uz = dx / length, dz / length
-    heights = {}
+    heights: dict[tuple[int, int, int], int] = {}
     y = feet(world)[1]
     for i in range(1, int(length / 0.4) + 2):
         t = min(i * 0.4, length)
