@@ -226,6 +226,8 @@ def next_cell(world: World, goals: Sequence[Cell], here: Cell | None = None) -> 
     flow = _flow(world, goals)
     cell: Cell = here
     if flow.cost(cell) == math.inf:
+        if stand(world, here):
+            raise Stuck("no path")
         # in the air, at an edge or in water: the nearest cell from which there is a way
         x, y, z = here
         around = [
