@@ -29,7 +29,7 @@ from crossagent.errors import CheckpointError, RecipeError, TaskError, lookup
 from crossagent.plugin import SamplingParams
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.policy.sampler import GenerateSampler
+from crossagent.policy.fast_sampler import FastSampler
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe
 from crossagent.rollout.batch import rows_from_demonstrations
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
@@ -259,7 +259,7 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
             tasks=tasks,
             spaces=tuple(recipe.spaces),
             pool=work.pool,
-            sampler=GenerateSampler(policy),
+            sampler=FastSampler(policy),
             prompt=prompt,
             params=SamplingParams(config.temperature, config.max_new_tokens or recipe.rollout.max_new_tokens),
             seed=run.seed,
@@ -340,7 +340,7 @@ class Worlds:
                 listed,
                 spaces=spaces,
                 pool=self.pool,
-                sampler=GenerateSampler(policy),
+                sampler=FastSampler(policy),
                 prompt=self.prompt(policy),
                 params=SamplingParams(config.temperature, recipe.rollout.max_new_tokens),
                 seed=config.seed,
@@ -399,7 +399,7 @@ class _Work:
             "tasks": self.plan.training_tasks,
             "spaces": tuple(self.recipe.spaces),
             "pool": self.pool,
-            "sampler": GenerateSampler(policy),
+            "sampler": FastSampler(policy),
             "prompt": self.worlds.prompt(policy),
             "max_new_tokens": self.recipe.rollout.max_new_tokens,
             "seed": run.seed,
@@ -414,7 +414,7 @@ class _Work:
             evaluation_list("validation", self.plan.training_tasks, episodes, seed),
             spaces=tuple(recipe.spaces),
             pool=self.pool,
-            sampler=GenerateSampler(policy),
+            sampler=FastSampler(policy),
             prompt=self.worlds.prompt(policy),
             params=SamplingParams(recipe.evaluation.temperature, recipe.rollout.max_new_tokens),
             seed=seed,

@@ -75,7 +75,9 @@ class Drop:
 
 def from_block(item: str, count: int, x: int, y: int, z: int, rng: WorldRandom) -> Drop:
     """Return what pops out of a broken block."""
-    body = Body(x + 0.5 + rng.uniform(-0.2, 0.2), y + 0.4 + rng.uniform(-0.2, 0.2), z + 0.5 + rng.uniform(-0.2, 0.2), 0.25, 0.25)
+    body = Body(
+        x + 0.5 + rng.uniform(-0.2, 0.2), y + 0.4 + rng.uniform(-0.2, 0.2), z + 0.5 + rng.uniform(-0.2, 0.2), 0.25, 0.25
+    )
     body.vx, body.vy, body.vz = rng.uniform(-0.05, 0.05), 0.2, rng.uniform(-0.05, 0.05)
     body.on_ground = False
     return Drop(item, count, body, 10)

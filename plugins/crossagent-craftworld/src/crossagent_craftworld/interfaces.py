@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
 KEYS = tuple(
     sorted(
-        ("w", "a", "s", "d", "space", "left.shift", "left.control", "e", "escape", "q", "f", *(str(n) for n in range(1, 10)))
+        (
+            "w",
+            "a",
+            "s",
+            "d",
+            "space",
+            "left.shift",
+            "left.control",
+            "e",
+            "escape",
+            "q",
+            "f",
+            *(str(n) for n in range(1, 10)),
+        )
     )
 )
 """Keys of the keyboard, as MineRL and OpenHA name them."""
@@ -55,11 +68,11 @@ class ControlInterface:
 
     def step(self, keys: Sequence[str] = (), buttons: Sequence[str] = (), camera: tuple[int, int] = (0, 0)) -> None:
         """Advance one tick. Unknown keys and buttons are ignored, movements rounded to the quantum and cut."""
-        dx, dy = (tuple(camera) + (0, 0))[:2] if isinstance(camera, (tuple, list)) else (0, 0)
+        dx, dy = (*camera, 0, 0)[:2] if isinstance(camera, tuple | list) else (0, 0)
         self._env.tick(
             RawTick(
-                tuple(sorted({k for k in keys if k in KEYS})),
-                tuple(sorted({b for b in buttons if b in BUTTONS})),
+                tuple(k for k in KEYS if k in keys),
+                tuple(b for b in BUTTONS if b in buttons),
                 (self.round(whole(dx)), self.round(whole(dy))),
             )
         )

@@ -147,6 +147,11 @@ class Inventory:
         x, y, w, h = slot_rect(self.window.kind, slot)
         return x + w // 2 - self.cursor[0], y + h // 2 - self.cursor[1]
 
+    @property
+    def dragging(self) -> tuple[int, ...]:
+        """Slots the drag under way has passed over; empty when no stack is being dragged."""
+        return self._press[3] if self._press is not None else ()
+
     # -- the mouse in a window -----------------------------------------------------------------------------------
     def move_cursor(self, dx: int, dy: int) -> list[int]:
         """Move the cursor, within the screen; return the slots it passed over, the last one included."""

@@ -135,10 +135,13 @@ class Mob:
                 return False
         return True
 
+    def strike_range(self, half: float) -> float:
+        """Return how near, centre to centre, it must be to strike a body of that half width."""
+        return math.sqrt((2 * self.info.width) ** 2 + 2 * half)
+
     def _strike(self, world: World, distance: float) -> None:
-        reach = (2 * self.info.width) ** 2 + world.body.half * 2
         dy = world.body.y - self.body.y
-        if self.attack_wait or distance * distance + dy * dy > reach or not self.info.attack:
+        if self.attack_wait or math.hypot(distance, dy) > self.strike_range(world.body.half) or not self.info.attack:
             return
         if not world.sees(self.center()):
             return

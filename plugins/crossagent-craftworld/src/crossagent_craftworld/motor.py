@@ -24,8 +24,6 @@ BLOCK_REACH = 4.0
 """Stops walking when a block is this near: what an observation shows as 4 (reach is 4.5)."""
 ARRIVED = 0.7
 """Near enough to the middle of a cell."""
-_STRAIGHT = 300
-"""Mouse pixels off the heading up to which one walks while turning."""
 _JUMP_COST, _DROP_COST = 1.5, 0.3
 _WALK_UP = ("space", "w")
 _HARMFUL = frozenset({"cactus", "magma_block", "campfire", "soul_campfire", "sweet_berry_bush", "fire"})
@@ -189,7 +187,9 @@ def straight(world: World, goal: Cell) -> bool:
             x, z = math.floor(b.x + ux * t - uz * side), math.floor(b.z + uz * t + ux * side)
             known = heights.get((x, z, here))
             if known is None:
-                known = heights[x, z, here] = next((h for h in (here, here + 1, here - 1) if stand(world, (x, h, z))), -1)
+                known = heights[x, z, here] = next(
+                    (h for h in (here, here + 1, here - 1) if stand(world, (x, h, z))), -1
+                )
             if known < 0:
                 return False
             if side == 0.0:
@@ -252,7 +252,7 @@ def _towards(world: World, point: tuple[float, float], mouse: Limits, tilt: int 
     level = sight.aim(world, (point[0], world.eye()[1], point[1]), mouse.quantum)
     dx = level[0] if math.hypot(point[0] - b.x, point[1] - b.z) > 0.2 else 0
     camera = mouse.clip(dx, level[1] if tilt is None else tilt)
-    if abs(dx) > _STRAIGHT:
+    if abs(dx) >= mouse.limit:
         return RawTick((), (), camera)
     return RawTick(_WALK_UP if b.hit_wall or b.in_water else ("w",), (), camera)
 
@@ -288,13 +288,12 @@ def approach(world: World, thing: sight.Thing, reach: float, mouse: Limits) -> R
     ahead = next((c for c in ((x, here[1] + up, z) for up in (0, 1, -1)) if stand(world, c)), None)
     if ahead is not None and straight(world, ahead):
         camera = mouse.clip(thing.dx, thing.dy)
-        if abs(thing.dx) > _STRAIGHT:
+        if abs(thing.dx) >= mouse.limit:
             return RawTick((), (), camera)
         return RawTick(_WALK_UP if b.hit_wall or b.in_water else ("w",), (), camera)
     step = walk(world, stands_near(world, thing.cell), mouse)
-    if step is None:
-        raise Stuck("out of reach")
-    return step
+    # near by the map, yet not in reach (standing in water, on an edge): go for it
+    return _towards(world, (thing.point[0], thing.point[2]), mouse, thing.dy) if step is None else step
 
 
 def dig(world: World, cell: Cell, mouse: Limits) -> RawTick | None:
@@ -357,10 +356,33 @@ def fight(world: World, mob: Mob, mouse: Limits) -> RawTick | None:
     if thing.distance > MOB_REACH - 0.1:
         step = approach(world, thing, MOB_REACH - 0.1, mouse)
         if step is not None:
-            return step
+            return _sprint(step) if mob.panic else step
     camera = mouse.clip(thing.dx, thing.dy)
     ready = world.charged() and mob.hurt <= 10 and "left" not in world.buttons and camera == (thing.dx, thing.dy)
-    return RawTick((), ("left",) if ready else (), camera)
+    return RawTick(_evade(world, mob), ("left",) if ready else (), camera)
+
+
+def _sprint(step: RawTick) -> RawTick:
+    """Run, not walk: what panics flees faster than one walks."""
+    return RawTick(tuple(sorted({*step.keys, "left.control"})), step.buttons, step.camera) if "w" in step.keys else step
+
+
+def _evade(world: World, mob: Mob) -> tuple[str, ...]:
+    """Return the key that steps out of an angry mob's striking distance: back, else to a side; none when safe."""
+    if not mob.angry or not mob.info.attack:
+        return ()
+    b, m = world.body, mob.body
+    dx, dz = b.x - m.x, b.z - m.z
+    away = math.hypot(dx, dz)
+    if away > mob.strike_range(b.half) + 0.5 or away < 1e-6:
+        return ()
+    dx, dz = dx / away, dz / away
+    y = feet(world)[1]
+    for key, x, z in (("s", dx, dz), ("a", -dz, dx), ("d", dz, -dx)):
+        cell_x, cell_z = math.floor(b.x + x), math.floor(b.z + z)
+        if any(stand(world, (cell_x, h, cell_z)) for h in (y, y - 1)):
+            return (key,)
+    return ()
 
 
 def step_onto(world: World, point: tuple[float, float, float], mouse: Limits) -> RawTick | None:

@@ -9,8 +9,8 @@ from typing import Any
 from crossagent_craftworld import sight
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, FULL, NAMES, intern
+from crossagent_craftworld.physics import overlaps_blocks
 from crossagent_craftworld.world import World
-from crossagent_minecraft_data.entities import MOBS
 from crossagent_minecraft_data.items import stack_size
 
 NEAR, FAR = 3.0, 8.0
@@ -39,7 +39,7 @@ def prepare(world: World, setup: Mapping[str, Any], quantum: int) -> None:
         away = float(setup.get("distance", world.rng.uniform(NEAR, FAR)))
         _put_block(world, setup["target_block"], setup.get("support"), away, quantum)
     for name, distance in setup.get("mobs", ()):
-        _put_mob(world, name, float(distance) if distance else world.rng.uniform(NEAR, FAR))
+        _put_mob(world, name, float(distance) if distance else world.rng.uniform(NEAR, FAR), quantum)
 
 
 def _spawn(world: World, quantum: int) -> None:
@@ -47,7 +47,9 @@ def _spawn(world: World, quantum: int) -> None:
     while True:
         x, z = sx // 2 + world.rng.randint(-4, 4), sz // 2 + world.rng.randint(-4, 4)
         y = world.surface(x, z)
-        if CODE[world.grid.get(x, y, z)] == FULL and world.grid.get(x, y + 1, z) == AIR:
+        if NAMES[world.grid.get(x, y, z)] == "grass_block" and all(
+            world.grid.get(x + i, y + up, z + k) == AIR for up in (1, 2, 3) for i in (-1, 0, 1) for k in (-1, 0, 1)
+        ):
             break
     world.body.x, world.body.y, world.body.z = x + 0.5, y + 1.0, z + 0.5
     world.fell_from = world.body.y
@@ -119,11 +121,13 @@ def _put_block(world: World, name: str, support: str | None, distance: float, qu
             world.hidden -= {(x, y - 1, z)}
 
 
-def _put_mob(world: World, kind: str, distance: float) -> None:
-    height = MOBS[kind].height
-    for cell in _spots(world, distance):
-        x, y, z = cell
-        if world.sees((x + 0.5, y + height / 2, z + 0.5)):
-            world.add_mob(kind, x + 0.5, float(y), z + 0.5)
+def _put_mob(world: World, kind: str, distance: float, quantum: int) -> None:
+    for last, (x, y, z) in enumerate(spots := _spots(world, distance), 1):
+        mob = world.add_mob(kind, x + 0.5, float(y), z + 0.5)
+        free = not overlaps_blocks(world.grid, mob.body.box())
+        if last == len(spots) or (free and any(t.mob is mob for t in sight.things(world, quantum))):
             return
+        world.mobs.remove(mob)
+        world.next_ident -= 1
+        world.moved += 1
     world.add_mob(kind, world.body.x, world.body.y, world.body.z + 2.0)

@@ -99,10 +99,7 @@ def block(world: World, cell: Cell, quantum: int) -> Thing | None:
         if length > RANGE:
             return None
         turn, tilt = aim(world, point, quantum)
-        if length <= _NEAR or length < 1e-6:
-            ray = world.view(turn, tilt)
-        else:
-            ray = (dx / length, dy / length, dz / length)
+        ray = world.view(turn, tilt) if length <= _NEAR else (dx / length, dy / length, dz / length)
         found = world.grid.cast(*eye, *ray, length + 1.0)
         if found is not None and found[0] == cell:
             return Thing(NAMES[state], "block", turn, tilt, found[2], cell, point)
@@ -111,11 +108,12 @@ def block(world: World, cell: Cell, quantum: int) -> Thing | None:
 
 def mob(world: World, who: Mob, quantum: int) -> Thing | None:
     """Return a mob as a visible thing, or None."""
-    point = who.center()
-    if not world.sees(point, RANGE):
+    b = who.body
+    parts = [(b.x, b.y + b.height * share, b.z) for share in (0.5, 0.85, 0.15)]
+    point = next((p for p in parts if world.sees(p, RANGE)), None)
+    if point is None:
         return None
     ex, ey, ez = world.eye()
-    b = who.body
     length = max(1e-6, math.dist((ex, ey, ez), point))
     box = (-b.half, 0.0, -b.half, b.half, b.height, b.half)
     ray = ((point[0] - ex) / length, (point[1] - ey) / length, (point[2] - ez) / length)
@@ -199,7 +197,9 @@ def creatures(world: World, quantum: int) -> list[Thing]:
         if world.sees(point, RANGE):
             cell = (math.floor(b.x), math.floor(b.y), math.floor(b.z))
             found.append(
-                Thing(f"drop_{drop.item}", "drop", *aim(world, point, quantum), math.dist(world.eye(), point), cell, point)
+                Thing(
+                    f"drop_{drop.item}", "drop", *aim(world, point, quantum), math.dist(world.eye(), point), cell, point
+                )
             )
     found.sort(key=lambda t: t.distance)
     return found

@@ -14,7 +14,7 @@ from crossagent_craftworld.motor import Stuck
 from crossagent_craftworld.palette import OUTLINES
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
 from crossagent_minecraft_data.items import is_item
-from crossagent_minecraft_data.recipes import recipes_for
+from crossagent_minecraft_data.recipes import Recipe, recipes_for
 
 if TYPE_CHECKING:
     from crossagent_craftworld.env import CraftWorld
@@ -262,9 +262,12 @@ class SkillsInterface:
 
     def _craft(self, name: str) -> None:
         world = self._env.world
-        recipes = recipes_for(name)
-        if not recipes:
+        if not recipes_for(name):
             raise Stuck(f"{name} is not crafted")
+        totals = world.inventory.totals()
+        recipes = [r for r in recipes_for(name) if _covered(r, totals)]
+        if not recipes:
+            raise Stuck(f"ingredients of {name} are missing")
         by_hand = any(not r.needs_table for r in recipes)
         window = world.inventory.window
         if window is not None and window.grid_width == 0:
@@ -280,7 +283,10 @@ class SkillsInterface:
 
         def step() -> RawTick | None:
             now = world.inventory.window
-            if now is None or sum(e.count for e in self._env.events if e.kind == "craft_item" and e.name == name) > made:
+            if (
+                now is None
+                or sum(e.count for e in self._env.events if e.kind == "craft_item" and e.name == name) > made
+            ):
                 return None
             if not self.full and now.grid_width == 3 and not by_hand:
                 raise Stuck(f"{name} needs a table")
@@ -300,6 +306,17 @@ class SkillsInterface:
         if self._env.world.inventory.window is None:
             raise Stuck("no window is open")
         self._no_window()
+
+
+def _covered(recipe: Recipe, totals: dict[str, int]) -> bool:
+    left = dict(totals)
+    for options in recipe.cells:
+        if options:
+            item = next((o for o in options if left.get(o, 0) > 0), None)
+            if item is None:
+                return False
+            left[item] -= 1
+    return True
 
 
 def _short(reason: str) -> str:

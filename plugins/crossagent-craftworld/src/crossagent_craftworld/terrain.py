@@ -73,7 +73,10 @@ class _Builder:
 
     def ground(self) -> None:
         sx, _, sz = self.size
-        waves = [(self.rng.uniform(0.06, 0.14), self.rng.uniform(0, math.tau), self.rng.uniform(0, math.tau)) for _ in range(3)]
+        waves = [
+            (self.rng.uniform(0.06, 0.14), self.rng.uniform(0, math.tau), self.rng.uniform(0, math.tau))
+            for _ in range(3)
+        ]
         stone, dirt, grass, bedrock = intern("stone"), intern("dirt"), intern("grass_block"), intern("bedrock")
         for z in range(sz):
             for x in range(sx):

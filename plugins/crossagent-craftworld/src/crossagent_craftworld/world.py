@@ -55,7 +55,9 @@ class Hit(NamedTuple):
 class World:
     """One episode's state. Everything mutable is in :meth:`save`."""
 
-    def __init__(self, scene: Scene, seed: int, emit: Callable[[str, str, int], None], difficulty: str = "easy") -> None:
+    def __init__(
+        self, scene: Scene, seed: int, emit: Callable[[str, str, int], None], difficulty: str = "easy"
+    ) -> None:
         """``emit(kind, name, count)`` hears of events; ``difficulty`` scales what mobs deal."""
         self.scene = scene
         self.grid = Grid(scene.blocks, scene.size)

@@ -7,6 +7,7 @@ is cleared.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,24 +27,30 @@ class Click:
     buttons: tuple[Button, ...]
 
 
-def _layout(recipe: Recipe, window: Window, have: Counter[str]) -> dict[int, str] | None:
-    """Return grid slot → item for a recipe, using what lies in the grid already where it fits; None: not enough."""
-    left = Counter(have)
+def table_needed(item: str, have: Mapping[str, int]) -> bool:
+    """Return whether ``have`` makes ``item`` by a recipe that needs a table and by none that fits the hand's grid."""
+    made = [recipe for recipe in recipes_for(item) if _assign(recipe, 3, {}, have) is not None]
+    return bool(made) and all(recipe.needs_table for recipe in made)
+
+
+def _assign(recipe: Recipe, width: int, present: Mapping[int, str], have: Mapping[str, int]) -> dict[int, str] | None:
+    """Return grid slot → item, keeping what is ``present`` where it fits; None when ``have`` is not enough."""
+    left = Counter(dict(have))
     plan: dict[int, str] = {}
-    cells = [(cell + 1, options) for cell, options in recipe.place(window.grid_width)]
+    cells = [(cell + 1, options) for cell, options in recipe.place(width)]
     for slot, options in cells:
-        stack = window.slots[slot]
-        if stack is not None and stack[0] in options and left[stack[0]] > 0:
-            plan[slot] = stack[0]
-            left[stack[0]] -= 1
-    for slot, options in cells:
-        if slot not in plan:
-            # The fewest alternatives elsewhere cannot be known here: benchmark tasks give one item per ingredient.
-            item = next((option for option in options if left[option] > 0), None)
-            if item is None:
-                return None
+        item = present.get(slot)
+        if item in options and left[item] > 0:
             plan[slot] = item
             left[item] -= 1
+    for slot, options in cells:
+        if slot not in plan:
+            # Which alternative others need cannot be known here: benchmark tasks give one item per ingredient.
+            found = next((option for option in options if left[option] > 0), None)
+            if found is None:
+                return None
+            plan[slot] = found
+            left[found] -= 1
     return plan
 
 
@@ -57,8 +64,9 @@ def layout(item: str, window: Window) -> dict[int, str]:
     fitting = [r for r in recipes_for(item) if window.grid_width == 3 or (window.grid_width == 2 and not r.needs_table)]
     if not fitting:
         raise ExpertStuck(f"{item} is not crafted in the {window.kind}")
+    present = {slot: stack[0] for slot in grid if (stack := window.slots[slot]) is not None}
     for recipe in fitting:
-        plan = _layout(recipe, window, have)
+        plan = _assign(recipe, window.grid_width, present, have)
         if plan is not None:
             return plan
     raise ExpertStuck(f"ingredients of {item} are missing")

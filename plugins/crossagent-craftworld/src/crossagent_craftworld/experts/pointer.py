@@ -1,63 +1,87 @@
-"""The expert of the screen: clicks on slots and on what can be seen; cannot walk, cannot hold a button."""
+"""The expert of the screen: clicks on what it sees, and keys that are tapped."""
 
 from __future__ import annotations
 
-from crossagent.plugin import Call, Environment, ExpertStuck
+from typing import TYPE_CHECKING
+
+from crossagent.plugin import Call, Environment, ExpertStuck, Pointer
 from crossagent_craftworld import sight
 from crossagent_craftworld.experts.crafting import next_click
-from crossagent_craftworld.experts.goal import CRAFT, MINE, Goal, stuck_when_lost
-from crossagent_craftworld.interfaces import window_targets
+from crossagent_craftworld.experts.goals import TABLE, Goal, craftworld, goal_of, mob_to_fight, visible, wants_tool
+from crossagent_craftworld.mobs import REACH as MOB_REACH
+from crossagent_craftworld.motor import find_item
+from crossagent_craftworld.world import REACH
 from crossagent_minecraft_data.blocks import dig_ticks
-from crossagent_minecraft_data.windows import SCREEN, slot_names
+from crossagent_minecraft_data.windows import slot_names
 
-REACH = {"block": 4.5, "mob": 3.0}
-"""Blocks from the eye."""
-_EDGE = 8
-"""Pixels from the screen's border where a click turns the view farthest."""
+if TYPE_CHECKING:
+    from crossagent_craftworld.env import CraftWorld
+
+_SIDE = 300
+"""Mouse pixels to the side up to which a thing is well on the screen (its edge is at 340)."""
 
 
 class PointerExpert:
-    """The GUI is how a grid is arranged; in the world a click reaches as far as the arm."""
+    """Crafts by clicking slots, opens a table in reach, strikes mobs in reach, breaks what breaks at once.
+
+    It turns the view by clicking at the edge of the screen, and cannot walk or hold a button.
+    """
 
     interface = "pointer"
 
-    @stuck_when_lost
     def propose(self, env: Environment) -> list[Call]:
-        """Return one press of a key, or one click with the movement before it."""
-        goal = Goal(env)
-        if goal.event == CRAFT:
-            if goal.at_grid:
-                return _click_slot(goal)
-            if goal.window is not None:
-                return [Call("pointer", "press", ("escape",))]
-            if goal.by_hand:
+        """Return the calls of one gesture."""
+        world_env = craftworld(env)
+        goal = goal_of(world_env)
+        window = world_env.world.inventory.window
+        if goal.event == "craft_item":
+            if window is None:
+                if goal.needs_table:
+                    return self._on_thing(world_env, visible(world_env, TABLE), "right", REACH)
                 return [Call("pointer", "press", ("e",))]
-            return _click_thing(goal, goal.find("crafting_table"), "right")
-        if goal.window is not None:
+            if window.grid_width < (3 if goal.needs_table else 2):
+                return [Call("pointer", "press", ("escape",))]
+            click = next_click(goal.name, window)
+            name = slot_names(window.kind)[click.slot]
+            return self._click(world_env.interface("pointer").targets()[name].center, click.buttons[0])
+        if window is not None:
             return [Call("pointer", "press", ("escape",))]
-        if goal.event == MINE:
-            held = goal.world.inventory.held()
-            if dig_ticks(goal.name, held[0] if held is not None else None) != 0:
-                raise ExpertStuck("a click does not hold the button")
-        return _click_thing(goal, goal.find(), "left")
+        if wants_tool(world_env, goal) and goal.tool is not None:
+            index = find_item(world_env.world, goal.tool)
+            if index is None or index > 8:
+                raise ExpertStuck(f"{goal.tool} is not in the hotbar")
+            return [Call("pointer", "press", (str(index + 1),))]
+        return self._break(world_env, goal) if goal.event == "mine_block" else self._strike(world_env, goal)
 
+    def _break(self, env: CraftWorld, goal: Goal) -> list[Call]:
+        held = env.world.inventory.held()
+        if dig_ticks(goal.name, held[0] if held else None) > 1:
+            raise ExpertStuck(f"{goal.name} does not break at one click")
+        return self._on_thing(env, visible(env, goal.name), "left", REACH)
 
-def _click_slot(goal: Goal) -> list[Call]:
-    window = goal.world.inventory.window
-    assert window is not None
-    click = next_click(goal.name, window)
-    x, y = window_targets(window.kind)[slot_names(window.kind)[click.slot]].center
-    button = next((b for b in click.buttons if b not in goal.world.buttons), click.buttons[0])
-    return [Call("pointer", "move_to", (x, y)), Call("pointer", "click", (button,))]
+    def _strike(self, env: CraftWorld, goal: Goal) -> list[Call]:
+        mob = mob_to_fight(env, goal.name)
+        thing = sight.mob(env.world, mob, env.camera_quantum)
+        if thing is None:
+            raise ExpertStuck(f"no {goal.name} in sight")
+        if thing.distance <= MOB_REACH and (not env.world.charged() or mob.hurt > 10):
+            raise ExpertStuck("the next blow is not ready, and a pointer cannot wait")
+        return self._on_thing(env, thing, "left", MOB_REACH)
 
+    def _on_thing(self, env: CraftWorld, thing: sight.Thing, button: str, reach: float) -> list[Call]:
+        """Click on a thing in reach; turn towards it first when it is off the screen."""
+        if thing.distance > reach - 0.05:
+            raise ExpertStuck(f"{thing.name} is out of reach")
+        pointer: Pointer = env.interface("pointer")
+        width, height = pointer.size
+        if abs(thing.dx) > _SIDE:
+            return self._click((width - 4 if thing.dx > 0 else 4, height // 2), "left")
+        rect = pointer.targets().get(thing.name)
+        if rect is None:
+            # above or below the screen: bring it to the middle first
+            return self._click((width // 2, height - 4 if thing.dy > 0 else 4), "left")
+        return self._click(rect.center, button)
 
-def _click_thing(goal: Goal, thing: sight.Thing, button: str) -> list[Call]:
-    if thing.distance > REACH["mob" if thing.kind == "mob" else "block"]:
-        raise ExpertStuck(f"{thing.name} is out of reach, and a click does not walk")
-    rect = goal.env.interface("pointer").targets().get(thing.name)
-    if rect is not None:
-        x, y = rect.center
-        return [Call("pointer", "move_to", (x, y)), Call("pointer", "click", (button,))]
-    # Off the screen: a click near the border turns the view there.
-    x = _EDGE if thing.dx < 0 else SCREEN[0] - _EDGE
-    return [Call("pointer", "move_to", (x, SCREEN[1] // 2)), Call("pointer", "click", ("left",))]
+    @staticmethod
+    def _click(pixel: tuple[int, int], button: str) -> list[Call]:
+        return [Call("pointer", "move_to", pixel), Call("pointer", "click", (button, 1, []))]

@@ -1,32 +1,36 @@
-"""The expert of skills: one call after the other."""
+"""The expert of the skill library: names what is to be done."""
 
 from __future__ import annotations
 
 from crossagent.plugin import Call, Environment, ExpertStuck
-from crossagent_craftworld.experts.goal import CRAFT, MINE, Goal, stuck_when_lost
+from crossagent_craftworld.experts.goals import TABLE, craftworld, goal_of, mob_to_fight, visible, wants_tool
 
 
 class SkillsExpert:
-    """Skills are efficient where there is one; the basic library arranges no 3×3 grid."""
+    """Calls one skill at a time. With the basic library it goes to a table and opens it, and gets no further there."""
 
     interface = "skills"
 
-    @stuck_when_lost
     def propose(self, env: Environment) -> list[Call]:
         """Return one skill call."""
-        goal = Goal(env)
-        if goal.event == CRAFT:
-            if goal.by_hand or goal.env.interface("skills").full:
+        world_env = craftworld(env)
+        goal = goal_of(world_env)
+        if goal.event == "craft_item":
+            if not goal.needs_table or world_env.interface("skills").full:
                 return _call("craft", goal.name)
-            if goal.window == "crafting_table":
-                raise ExpertStuck("no skill arranges a 3×3 grid")
-            return _call("open", "crafting_table")
-        if goal.window is not None:
-            return _call("close")
-        if goal.lacks_tool and goal.tool is not None:
+            window = world_env.world.inventory.window
+            if window is not None and window.kind == TABLE:
+                raise ExpertStuck("no skill crafts at a table")
+            visible(world_env, TABLE)
+            return _call("open", TABLE)
+        if wants_tool(world_env, goal) and goal.tool is not None:
             return _call("equip", goal.tool)
-        goal.find()
-        return _call("mine" if goal.event == MINE else "attack", goal.name)
+        if goal.event == "mine_block":
+            visible(world_env, goal.name)
+            return _call("mine", goal.name)
+        mob_to_fight(world_env, goal.name)
+        visible(world_env, goal.name)
+        return _call("attack", goal.name)
 
 
 def _call(name: str, *args: str) -> list[Call]:

@@ -1,0 +1,86 @@
+"""What a task asks for and where it is: the part all experts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crossagent.plugin import Environment, ExpertStuck
+from crossagent_craftworld import sight
+from crossagent_craftworld.experts.crafting import table_needed
+from crossagent_craftworld.mobs import Mob
+
+if TYPE_CHECKING:
+    from crossagent_craftworld.env import CraftWorld
+
+TABLE = "crafting_table"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The first matching event ends the task."""
+
+    event: str
+    """mine_block, craft_item or kill_entity."""
+    name: str
+    tool: str | None
+    """What the task gives to hold."""
+    needs_table: bool
+    """Of a craft: what the player has makes it at a table only."""
+
+
+def craftworld(env: Environment) -> CraftWorld:
+    """Return the environment as what it is; these experts know no other."""
+    from crossagent_craftworld.env import CraftWorld
+
+    if not isinstance(env, CraftWorld):
+        raise ExpertStuck(f"this expert plays craftworld, not {env.name}")
+    return env
+
+
+def goal_of(env: CraftWorld) -> Goal:
+    """Return the goal of the present task; raises :class:`ExpertStuck` when it has none, or the episode is over."""
+    goal = env.task.setup.get("goal")
+    if goal is None:
+        raise ExpertStuck(f"task {env.task.name} has no goal in its set-up")
+    if env.over:
+        raise ExpertStuck("the episode is over")
+    needs_table = goal["event"] == "craft_item" and table_needed(goal["name"], env.world.inventory.totals())
+    return Goal(goal["event"], goal["name"], env.task.setup.get("hand"), needs_table)
+
+
+def block_to_dig(env: CraftWorld, name: str) -> sight.Thing:
+    """Return the block to dig: the one being dug, else the nearest visible one; raises :class:`ExpertStuck`."""
+    world = env.world
+    if world.dig.cell is not None and world.block_at(world.dig.cell) == name:
+        thing = sight.block(world, world.dig.cell, env.camera_quantum)
+        if thing is not None:
+            return thing
+    return visible(env, name)
+
+
+def visible(env: CraftWorld, name: str) -> sight.Thing:
+    """Return the nearest visible thing of a name; raises :class:`ExpertStuck`."""
+    thing = sight.find(env.world, name, env.camera_quantum)
+    if thing is None:
+        raise ExpertStuck(f"no {name} in sight")
+    return thing
+
+
+def mob_to_fight(env: CraftWorld, kind: str) -> Mob:
+    """Return the nearest mob of a kind; raises :class:`ExpertStuck` when there is none."""
+    body = env.world.body
+    found = [m for m in env.world.mobs if m.kind == kind]
+    if not found:
+        raise ExpertStuck(f"no {kind} left")
+    return min(found, key=lambda m: ((m.body.x - body.x) ** 2 + (m.body.z - body.z) ** 2, m.ident))
+
+
+def wants_tool(env: CraftWorld, goal: Goal) -> bool:
+    """Return whether the task's tool is at hand but not in it."""
+    held = env.world.inventory.held()
+    return (
+        goal.tool is not None
+        and (held is None or held[0] != goal.tool)
+        and any(stack is not None and stack[0] == goal.tool for stack in env.world.inventory.stacks())
+    )
