@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossagent import __version__
-from crossagent.errors import CrossAgentError
+from crossagent.errors import CrossAgentError, StageInterrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FAILED_CHECK, USER_ERROR, INTERRUPTED = 1, 2, 130
+FAILED_CHECK, USER_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 1 (a check failed), 2 (the user's to fix), 130 (interrupted)."""
+    """Run one command; return the exit code: 0, 1 (a check failed), 2 (the user's to fix),
+    130 (interrupted), 143 (SIGTERM, after a resume point was written).
+    """
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     # argparse gives up on KEY=VALUE words that follow an option; they are ours all the same.
@@ -34,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.overrides = [*args.overrides, *rest]
     try:
         return int(args.command(args))
+    except StageInterrupted as stopped:
+        print(f"crossagent: {stopped}", file=sys.stderr)
+        return TERMINATED
     except CrossAgentError as error:
         print(f"crossagent: {error}", file=sys.stderr)
         return USER_ERROR
@@ -112,6 +117,13 @@ def _run(args: argparse.Namespace) -> int:
         for line in plan.describe():
             print(line)
         return 0
+    from crossagent.run_directory import RunDirectory
+
+    if (recipe.run_directory / "state.json").is_file() and (directory := RunDirectory.open(recipe)).complete:
+        from crossagent.tracking.summary import show_complete
+
+        show_complete(directory.path, _console())
+        return 0
     from crossagent.pipeline import run
 
     run(plan, _console())
@@ -131,7 +143,7 @@ def _eval(args: argparse.Namespace) -> int:
         )
     plan = validate(load_recipe(found.recipe, args.overrides), load_plugins())
     spaces = [name for name in (args.spaces or "").split(",") if name]
-    from crossagent.pipeline import evaluate_checkpoint
+    from crossagent.evaluation import evaluate_checkpoint
     from crossagent.tracking.summary import cells_table, print_wide
 
     cells = evaluate_checkpoint(plan, found.checkpoint, args.suite or [], spaces, args.episodes)
@@ -212,7 +224,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from crossagent.pipeline import export_checkpoint
+    from crossagent.policy.export import export_checkpoint
     from crossagent.recipe import find_checkpoint
 
     found = find_checkpoint(args.checkpoint)
