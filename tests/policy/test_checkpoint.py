@@ -54,7 +54,7 @@ def test_what_was_saved_is_loaded_bit_for_bit(kind, lora, tmp_path):
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=4)])
 def test_an_export_is_an_ordinary_directory_of_the_same_function(lora, tmp_path):
-    policy = stir(tiny_policy("qwen2", tmp_path, lora))
+    policy = stir(tiny_policy("gpt2", tmp_path, lora))
     policy.export(tmp_path / "plain")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "plain").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "plain")

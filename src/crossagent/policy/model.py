@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
@@ -57,10 +58,9 @@ class Policy(nn.Module):
         self.pad_id: int = int(pad if pad is not None else self.eot_id)
         self.takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
         """Whether positions can be given, as padding on the left needs."""
+        self._dropout_off = False
         if config.gradient_checkpointing:
-            self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
-            if config.lora is not None:
-                self.backbone.enable_input_require_grads()
+            self.backbone.activation_checkpointing_enable({"use_reentrant": False, "context_fn": self._again})
         self.eval()
 
     # -- making one ----------------------------------------------------------------------------------------------
@@ -147,8 +147,7 @@ class Policy(nn.Module):
         if bool(target_mask[:, 0].any()):
             raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
-        mode = contextlib.nullcontext() if dropout else _eval_mode(self)
-        with mode:
+        with contextlib.nullcontext() if dropout else self._without_dropout():
             inputs = self._mask_inputs(attention_mask)
             logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
         logp = torch.log_softmax(logits.float() / temperature, dim=-1)  # [target, vocab]
@@ -159,6 +158,25 @@ class Policy(nn.Module):
             plogp = torch.where(logp > -torch.inf, logp.exp() * logp, 0.0)
             spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
         return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
+
+    @contextlib.contextmanager
+    def _without_dropout(self) -> Iterator[None]:
+        """Switch dropout off and nothing else: gradient checkpointing needs its layers in training mode."""
+        training = [module for module in self.modules() if module.training]
+        before, self._dropout_off = self._dropout_off, True
+        for module in training:
+            module.training = isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
+        try:
+            yield
+        finally:
+            self._dropout_off = before
+            for module in training:
+                module.training = True
+
+    def _again(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+        """Contexts of a checkpointed layer's forward and of its second run, on the way back: as it was the first time."""
+        again = self._without_dropout() if self._dropout_off else contextlib.nullcontext()
+        return contextlib.nullcontext(), again
 
     def logits_at(self, rows: Tensor, cols: Tensor, **inputs: Any) -> Tensor:
         """Run the model on ``inputs`` and return its logits [target, vocab] at (rows, cols) alone, each [target].
@@ -228,7 +246,7 @@ class Policy(nn.Module):
         lora = stored.pop("lora", None)
         config = PolicyConfig(**stored, lora=LoraConfig(**lora) if lora else None)
         with torch.random.fork_rng(devices=[]), _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(directory)
+            tokenizer = _stored_tokenizer(directory)
             if config.lora is None:
                 model: Any = AutoModelForCausalLM.from_pretrained(directory, **_load_options(config))
             else:
@@ -348,6 +366,17 @@ def _own_tokenizer(config: PolicyConfig, texts: Iterable[str], special_tokens: S
     return train_tokenizer(texts, config.tokenizer_vocab, special_tokens)
 
 
+def _stored_tokenizer(directory: Path) -> Any:
+    """Load a directory's tokenizer as it is. For some model types AutoTokenizer puts a class of its own over the file,
+    which splits text another way than the tokenizer that was saved.
+    """
+    path = directory / "tokenizer_config.json"
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if stored.get("tokenizer_class") in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+        return PreTrainedTokenizerFast.from_pretrained(directory)
+    return AutoTokenizer.from_pretrained(directory)
+
+
 def _from_directory(
     directory: Path, config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]
 ) -> _Parts:
@@ -362,12 +391,9 @@ def _from_directory(
     has_tokenizer = (directory / "tokenizer.json").is_file() or (directory / "tokenizer_config.json").is_file()
     if weights or (directory / "model.safetensors.index.json").is_file():
         checkpoint.check_weights(directory)
-        tokenizer = AutoTokenizer.from_pretrained(directory)
         model = AutoModelForCausalLM.from_pretrained(directory, **_load_options(config))
-        return model, tokenizer, str(directory.resolve())
-    tokenizer = (
-        AutoTokenizer.from_pretrained(directory) if has_tokenizer else _own_tokenizer(config, texts, special_tokens)
-    )
+        return model, _stored_tokenizer(directory), str(directory.resolve())
+    tokenizer = _stored_tokenizer(directory) if has_tokenizer else _own_tokenizer(config, texts, special_tokens)
     shape = AutoConfig.from_pretrained(directory)
     if not has_tokenizer:
         shape.vocab_size = len(tokenizer)
@@ -461,15 +487,19 @@ def _add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> list[int]:
     _resize(model, len(tokenizer))
     ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in missing]
     if ids:  # rows that say the same would get the same gradient: a little noise tells them apart
-        tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
-        layers = [model.get_input_embeddings()] + ([] if tied else [model.get_output_embeddings()])
-        for layer in layers:
+        for layer in _token_layers(model):
             weight = layer.weight.data
             old = torch.ones(weight.shape[0], dtype=torch.bool)
             old[ids] = False
             noise = torch.randn(len(ids), weight.shape[1]) * float(weight[old].float().std()) * 0.1
             weight[ids] = (weight[old].float().mean(0) + noise.to(weight.device)).to(weight.dtype)
     return sorted({int(tokenizer.convert_tokens_to_ids(token)) for token in tokens})
+
+
+def _token_layers(model: Any) -> list[Any]:
+    """Return the layers with a row per token: input and output, or the one where they are tied."""
+    layers = [model.get_input_embeddings(), model.get_output_embeddings()]
+    return layers[:1] if layers[0].weight is layers[1].weight else layers
 
 
 def _resize(model: Any, vocab: int) -> None:
@@ -481,8 +511,10 @@ def _with_lora(model: Any, lora: LoraConfig, new_ids: list[int]) -> Any:
     from peft import LoraConfig as PeftLora
     from peft import get_peft_model
 
-    embeddings = model.get_input_embeddings()
-    name = next(name for name, module in model.named_modules() if module is embeddings).rpartition(".")[2]
+    rows: dict[str, list[int]] = {}
+    for layer in _token_layers(model):  # tied: the output layer follows the input's
+        name = next(name for name, module in model.named_modules() if module is layer)
+        rows[name.rpartition(".")[2]] = new_ids
     return get_peft_model(
         model,
         PeftLora(
@@ -490,7 +522,7 @@ def _with_lora(model: Any, lora: LoraConfig, new_ids: list[int]) -> Any:
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
             target_modules=lora.targets[0] if lora.targets == ["all-linear"] else list(lora.targets),
-            trainable_token_indices={name: new_ids} if new_ids else None,
+            trainable_token_indices=rows if new_ids else None,
             task_type="CAUSAL_LM",
         ),
     )
@@ -506,16 +538,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
-    """Switch dropout off inside the block, and nothing else: gradient checkpointing needs its layers in training mode."""
-    training = [m for m in module.modules() if m.training]
-    for m in training:
-        m.training = isinstance(m, GradientCheckpointingLayer) and bool(getattr(m, "gradient_checkpointing", False))
-    try:
-        yield
-    finally:
-        for m in training:
-            m.training = True
