@@ -22,9 +22,9 @@ from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import Described, WorldConfig
 from crossagent.errors import RecipeError, lookup
 from crossagent.plugin import SamplingParams
+from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.recipe import Plan, Recipe
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.seeding import derive

@@ -19,8 +19,8 @@ from crossagent.envs.recording import MIXED, Demonstration
 from crossagent.errors import TaskError
 from crossagent.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
-from crossagent.policy.model import Policy
 from crossagent.policy.fast_sampler import FastSampler
+from crossagent.policy.model import Policy
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe
 from crossagent.rollout.batch import rows_from_demonstrations
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
