@@ -22,9 +22,9 @@ from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import Described, WorldConfig
 from crossagent.errors import RecipeError, lookup
 from crossagent.plugin import SamplingParams
+from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.policy.sampler import GenerateSampler
 from crossagent.recipe import Plan, Recipe
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.seeding import derive
@@ -82,7 +82,7 @@ class Worlds:
                 listed,
                 spaces=spaces,
                 pool=self.pool,
-                sampler=GenerateSampler(policy),
+                sampler=FastSampler(policy),
                 prompt=self.prompt(policy),
                 params=SamplingParams(config.temperature, recipe.rollout.max_new_tokens),
                 seed=config.seed,
@@ -98,7 +98,7 @@ class Worlds:
             evaluation_list("validation", self.plan.training_tasks, recipe.evaluation.validation_episodes, seed),
             spaces=tuple(recipe.spaces),
             pool=self.pool,
-            sampler=GenerateSampler(policy),
+            sampler=FastSampler(policy),
             prompt=self.prompt(policy),
             params=SamplingParams(recipe.evaluation.temperature, recipe.rollout.max_new_tokens),
             seed=seed,

@@ -127,9 +127,9 @@ def timeless(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 SPECS = (
-    ActionSpaceSpec("api", "1", ("skills",), "Api:", "crossagent_api:ApiSpace"),
-    ActionSpaceSpec("gui", "1", ("pointer",), "Gui:", "crossagent_gui:GuiSpace"),
-    ActionSpaceSpec("control", "1", ("control",), "Action:", "crossagent_control:ControlSpace"),
+    ActionSpaceSpec("api", "1", ("skills",), "Api:", "crossagent_api.space:ApiSpace"),
+    ActionSpaceSpec("gui", "1", ("pointer",), "Gui:", "crossagent_gui.space:GuiSpace"),
+    ActionSpaceSpec("control", "1", ("control",), "Action:", "crossagent_control.space:ControlSpace"),
 )
 SPACES = tuple(spec.name for spec in SPECS)
 

@@ -178,7 +178,7 @@ def straight(world: World, goal: Cell) -> bool:
     if length < 1e-6:
         return True
     ux, uz = dx / length, dz / length
-    heights = {}
+    heights: dict[tuple[int, int, int], int] = {}
     y = feet(world)[1]
     for i in range(1, int(length / 0.4) + 2):
         t = min(i * 0.4, length)
@@ -226,6 +226,8 @@ def next_cell(world: World, goals: Sequence[Cell], here: Cell | None = None) -> 
     flow = _flow(world, goals)
     cell: Cell = here
     if flow.cost(cell) == math.inf:
+        if stand(world, here):
+            raise Stuck("no path")
         # in the air, at an edge or in water: the nearest cell from which there is a way
         x, y, z = here
         around = [
@@ -280,6 +282,8 @@ def approach(world: World, thing: sight.Thing, reach: float, mouse: Limits) -> R
     """
     if thing.distance <= reach:
         return None
+    if thing.kind == "block" and abs(thing.point[1] - world.eye()[1]) > reach and not stands_near(world, thing.cell):
+        raise Stuck("too high or too low")
     b = world.body
     away_x, away_z = thing.point[0] - b.x, thing.point[2] - b.z
     share = max(0.0, 1.0 - 1.5 / max(math.hypot(away_x, away_z), 1.5))
@@ -292,8 +296,10 @@ def approach(world: World, thing: sight.Thing, reach: float, mouse: Limits) -> R
             return RawTick((), (), camera)
         return RawTick(_WALK_UP if b.hit_wall or b.in_water else ("w",), (), camera)
     step = walk(world, stands_near(world, thing.cell), mouse)
+    if step is not None:
+        return step
     # near by the map, yet not in reach (standing in water, on an edge): go for it
-    return _towards(world, (thing.point[0], thing.point[2]), mouse, thing.dy) if step is None else step
+    return _towards(world, (thing.point[0], thing.point[2]), mouse, thing.dy)
 
 
 def dig(world: World, cell: Cell, mouse: Limits) -> RawTick | None:

@@ -240,11 +240,7 @@ def find(world: World, name: str, quantum: int) -> Thing | None:
         if NAMES[world.grid.get(x + dx, y + dy, z + dz)] == name
     ]
     cells.sort()
-    for _, cell in cells[:40]:
-        thing = block(world, cell, quantum)
-        if thing is not None:
-            return thing
-    return None
+    return next((found for _, cell in cells[:40] if (found := block(world, cell, quantum)) is not None), None)
 
 
 def clip(pixels: int, limit: int) -> int:
