@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
-    # argparse gives up on KEY=VALUE words that follow an option; they are ours all the same.
-    stray = [word for word in rest if word.startswith("-") or "=" not in word]
-    if stray or (rest and not hasattr(args, "overrides")):
-        parser.error(f"unrecognized arguments: {' '.join(stray or rest)}")
+    # argparse gives up on words that follow an option; where changes are taken they are ours all the same.
+    stray = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
     if rest:
         args.overrides = [*args.overrides, *rest]
     try:
@@ -64,7 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run a recipe: all stages; the same command continues a stopped run")
     run.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file, e.g. recipes/quickstart.yaml")
-    run.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="e.g. seed=1 spaces.api.weight=0.1 stages.0=sft")
+    run.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="CHANGE",
+        help="KEY=VALUE, e.g. seed=1 spaces.api.weight=0.1 stages.0=sft; or an overlay, e.g. recipes/debug/one_step.yaml",
+    )
     run.add_argument("--print-config", action="store_true", help="print the composed recipe and stop")
     run.add_argument("--dry-run", action="store_true", help="check the recipe, say what would run, and stop")
     run.set_defaults(command=_run)
