@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crossagent.envs.interfaces import SkillSpec
@@ -23,7 +24,7 @@ from crossagent.testing import (
 from crossagent.testing.environment_checks import ENVIRONMENT_RULES
 from crossagent.testing.findings import run_rules
 from crossagent.testing.space_checks import SPACE_RULES
-from crossagent.testing.toy import ToyControl
+from crossagent.testing.toy import ToyControl, ToySkills
 from crossagent_api.space import ApiSpace
 from crossagent_control.space import ControlSpace
 from crossagent_gui.space import GuiSpace
@@ -97,6 +98,7 @@ BROKEN_SPACES = {
     "declaration": patched("space", name="Control"),
     "interfaces-offered": patched("space", requires=("control", "telepathy")),
     "header": patched("space", header="Action: "),
+    "described-once": patched("tokenizer", prompt_fragment=lambda o, env: o(env) + str(getattr(env, "things", ""))),
     "prompt-fragment": patched("tokenizer", prompt_fragment=lambda o, env: "do what you like"),
     "grammar-parses": patched("tokenizer", grammar=lambda o, env: o(env).replace("control_move", "move")),
     "grammar-starts-with-header": patched("tokenizer", grammar=lambda o, env: 'control_response: "no_op"'),
@@ -241,6 +243,23 @@ class Meddler:
         return [Call("control", "step", ())]
 
 
+class Late(ToyWorld):
+    def interface(self, name: str) -> Any:
+        if name == "skills":
+            return ToySkillsOfTheEpisode(self)
+        return super().interface(name)
+
+
+class ToySkillsOfTheEpisode(ToySkills):
+    def list(self) -> Any:
+        return super().list() if self._world.things is not None else ()
+
+
+class Numb(ToyWorld):
+    def _move_animals(self) -> None:
+        np.random.rand()
+
+
 def meddling() -> EnvironmentSpec:
     toy = toy_environment()
     return EnvironmentSpec(
@@ -290,6 +309,17 @@ def _this_module() -> Any:
     module = types.ModuleType(__name__)
     module.__dict__.update(globals())
     return module
+
+
+def test_an_interface_that_needs_an_episode_to_be_described_is_found() -> None:
+    found = check_environment(Late(), ToySuite(), toy_environment())
+    assert any("before the first reset" in f.message for f in found if f.rule == "interfaces-are-there"), found
+
+
+def test_a_world_that_draws_from_numpy_s_global_generator_is_found() -> None:
+    found = check_environment(Numb(), ToySuite(), toy_environment())
+    assert [f.rule for f in found] == ["world-is-deterministic"] * len(found)
+    assert "global random generator" in found[0].message
 
 
 # -- the machinery ---------------------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ def test_micro_batches_change_nothing(tmp_path: Path, parts: int) -> None:
     a = train_sft(one, rows_of(one), SFTConfig(**config), stage(tmp_path / "a"))
     b = train_sft(many, rows_of(many), SFTConfig(**config, micro_batches=parts), stage(tmp_path / "b"))
     assert a.steps == b.steps == 2
-    for x, y in zip(read_metrics(tmp_path / "a/metrics.jsonl"), read_metrics(tmp_path / "b/metrics.jsonl"), strict=True):
+    for x, y in zip(
+        read_metrics(tmp_path / "a/metrics.jsonl"), read_metrics(tmp_path / "b/metrics.jsonl"), strict=True
+    ):
         assert x.keys() == y.keys()
         for name in x:
             assert x[name] == pytest.approx(y[name], rel=2e-4), name

@@ -34,9 +34,9 @@ def tiny_policy(seed: int = 0, lora: LoraConfig | None = None, **config: Any) ->
 
 
 class WordSource:
-    """Groups of two-turn episodes without a world: a turn is right when its first token is the one the prompt asks for.
+    """Groups of two-turn episodes without a world: success is when the second turn's first token fits the asked word.
 
-    Turn 1 is worth half, turn 2 makes success; the second prompt extends the first turn exactly.
+    Odd first tokens cost. The second prompt extends the first turn exactly, so both layouts of rows apply.
     """
 
     spaces = ("even", "odd")
@@ -58,7 +58,8 @@ class WordSource:
 
     def play(self, iteration: int) -> Played:
         keys = [(g, m) for g in range(self.groups) for m in range(self.size)]
-        asked = {g: self.prompts[(iteration * self.groups + g) % len(self.prompts)] for g in range(self.groups)}
+        word = {g: (iteration * self.groups + g) % len(self.prompts) for g in range(self.groups)}
+        asked = {g: self.prompts[w] for g, w in word.items()}
         turns: dict[tuple[int, int], list[Turn]] = {key: [] for key in keys}
         for number in range(2):
             requests = []
@@ -94,7 +95,7 @@ class WordSource:
                     member=m,
                     turns=tuple(turns[g, m]),
                     stop_reason=StopReason.failure if failed else StopReason.terminated,
-                    success=not failed and turns[g, m][1].response_ids[0] % 3 == g % 3,
+                    success=not failed and turns[g, m][1].response_ids[0] % 3 == word[g] % 3,
                     state_hash=f"{iteration}.{g}",
                 )
             )
@@ -126,9 +127,9 @@ def timeless(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 SPECS = (
-    ActionSpaceSpec("api", "1", ("skills",), "Api:", "crossagent_api:ApiSpace"),
-    ActionSpaceSpec("gui", "1", ("pointer",), "Gui:", "crossagent_gui:GuiSpace"),
-    ActionSpaceSpec("control", "1", ("control",), "Action:", "crossagent_control:ControlSpace"),
+    ActionSpaceSpec("api", "1", ("skills",), "Api:", "crossagent_api.space:ApiSpace"),
+    ActionSpaceSpec("gui", "1", ("pointer",), "Gui:", "crossagent_gui.space:GuiSpace"),
+    ActionSpaceSpec("control", "1", ("control",), "Action:", "crossagent_control.space:ControlSpace"),
 )
 SPACES = tuple(spec.name for spec in SPECS)
 

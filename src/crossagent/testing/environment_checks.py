@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from crossagent.plugin import (
     Call,
     Control,
@@ -30,6 +32,12 @@ from crossagent.testing.findings import Finding, run_rules
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]*")
 _PROTOCOLS: dict[str, Any] = {"control": Control, "pointer": Pointer, "skills": Skills}
+_DESCRIBED = {
+    "control": ("keys", "buttons", "camera_quantum", "camera_limit"),
+    "pointer": ("keys", "size"),
+    "skills": ("list",),
+}
+"""What spaces read to write their prompts and grammars."""
 _WALK = 12
 """Random interface calls between two looks at the state."""
 
@@ -134,7 +142,7 @@ def names_agree(case: EnvironmentCase) -> Iterator[str]:
 
 
 def interfaces_are_there(case: EnvironmentCase) -> Iterator[str]:
-    """Every declared interface exists and has the methods of its protocol; any other name is a KeyError."""
+    """Every declared interface exists, has the methods of its protocol and can be described before the first reset."""
     for name in case.interfaces:
         try:
             found = case.env.interface(name)
@@ -146,6 +154,13 @@ def interfaces_are_there(case: EnvironmentCase) -> Iterator[str]:
             members = [m for m in (*vars(protocol), *protocol.__annotations__) if not m.startswith("_")]
             missing = sorted(m for m in members if not hasattr(found, m))
             yield f"the interface {name!r} lacks {', '.join(missing)}; see {protocol.__name__} in crossagent.plugin"
+        elif name in _DESCRIBED:
+            for member in _DESCRIBED[name]:
+                try:
+                    value = getattr(found, member)
+                    _ = value() if callable(value) else value
+                except Exception as error:
+                    yield f"{name}.{member} raised {type(error).__name__}: {error} before the first reset; prompts are made then"
     try:
         case.env.interface("no_such_interface")
     except KeyError:
@@ -171,6 +186,7 @@ def same_seed_same_state(case: EnvironmentCase) -> Iterator[str]:
         first, text = case.env.state_hash(), case.env.observe().text
         case.walk()
         random.seed(12345)
+        np.random.seed(12345)
         case.env.reset(task, case.seed)
         if case.env.state_hash() != first or case.env.observe().text != text:
             yield f"reset({task.name!r}, {case.seed}) gives two different states; seed everything from (task, seed) in reset"
@@ -193,13 +209,19 @@ def world_is_deterministic(case: EnvironmentCase) -> Iterator[str]:
         case.walk()
         first = case.env.state_hash()
         random.seed(54321)
-        before = random.getstate()
+        np.random.seed(54321)
+        before = _global_generators()
         case.env.reset(task, case.seed)
         case.walk()
         if case.env.state_hash() != first:
             yield f"{task.name!r}: the same calls lead to two states; draw from a generator of the world, iterate over no sets"
-        if random.getstate() != before:
+        if _global_generators() != before:
             yield f"{task.name!r}: the world draws from the global random generator; give it one of its own"
+
+
+def _global_generators() -> tuple[Any, ...]:
+    kind, keys, *rest = np.random.get_state()
+    return random.getstate(), kind, np.asarray(keys).tobytes(), *rest
 
 
 def hash_follows_state(case: EnvironmentCase) -> Iterator[str]:
@@ -292,8 +314,8 @@ def control_is_well_formed(case: EnvironmentCase) -> Iterator[str]:
     case.env.reset(case.tasks[0], case.seed)
     control: Control = case.env.interface("control")
     q, limit = control.camera_quantum, control.camera_limit
-    if not (isinstance(q, int) and isinstance(limit, int) and 0 < q <= limit):
-        yield f"camera_quantum is {q!r} and camera_limit {limit!r}; expected integers with 0 < quantum ≤ limit"
+    if not (isinstance(q, int) and isinstance(limit, int) and 0 < q <= limit and limit % q == 0):
+        yield f"camera_quantum is {q!r} and camera_limit {limit!r}; expected positive integers, the limit a multiple of the quantum"
         return
     yield from _names("keys()", control.keys(), _KEY)
     yield from _names("buttons()", control.buttons(), _KEY)

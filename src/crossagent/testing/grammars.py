@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import string
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -46,9 +47,14 @@ class GrammarSampler:
         """Names of the terminals the author wrote (Lark names literals itself), sorted."""
         return tuple(sorted(n for n, p in self._terminals.items() if p.type == "re" and not n.startswith("__")))
 
-    def sample(self, rng: random.Random) -> str:
-        """Return one text, alternatives being equally likely."""
-        return self._expand(self._start, rng, 0)
+    def sample(self, rng: random.Random, words: Sequence[str] = ()) -> str:
+        """Return one text, alternatives being equally likely.
+
+        Args:
+            rng: Where chance comes from.
+            words: Things there are in a world: three times out of four, one of them stands where it may.
+        """
+        return self._expand(self._start, rng, 0, words)
 
     def parses(self, text: str) -> bool:
         """Tell whether the grammar generates ``text``."""
@@ -75,7 +81,7 @@ class GrammarSampler:
     def _deepest(self, expansion: list[Any], height: dict[str, int]) -> int:
         return max((0 if s.is_term else height[s.name] for s in expansion), default=0)
 
-    def _expand(self, rule: str, rng: random.Random, depth: int) -> str:
+    def _expand(self, rule: str, rng: random.Random, depth: int, words: Sequence[str]) -> str:
         expansions = self._rules[rule]
         if depth > _DEPTH:
             expansions = [min(expansions, key=lambda e: self._deepest(e, self._height))]
@@ -83,9 +89,14 @@ class GrammarSampler:
         for symbol in rng.choice(expansions):
             if symbol.is_term:
                 pattern = self._terminals[symbol.name]
-                parts.append(pattern.value if pattern.type == "str" else random_match(pattern.value, rng))
+                if pattern.type == "str":
+                    parts.append(pattern.value)
+                    continue
+                fitting = [word for word in words if re.fullmatch(pattern.value, word)]
+                known = fitting and rng.random() < 0.75
+                parts.append(rng.choice(fitting) if known else random_match(pattern.value, rng))
             else:
-                parts.append(self._expand(symbol.name, rng, depth + 1))
+                parts.append(self._expand(symbol.name, rng, depth + 1, words))
         return "".join(parts)
 
 

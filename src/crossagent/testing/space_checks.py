@@ -7,6 +7,7 @@ import math
 import random
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -67,10 +68,31 @@ class SpaceCase:
                 yield text, action
 
     def situations(self) -> Iterator[tuple[str, Action]]:
-        """Yield actions, each on a fresh episode of one of the tasks."""
-        for i, (text, action) in enumerate(self.actions()):
-            self.env.reset(self.tasks[i % len(self.tasks)], self.seed + i)
-            yield text, action
+        """Yield actions, each in a state of its own: one of the tasks after up to two other actions.
+
+        The actions speak of what is there: names on the screen, in the observation and in the instruction.
+        """
+        rng = random.Random(f"{self.seed}/situations")
+        for i in range(self.examples):
+            task = self.tasks[i % len(self.tasks)]
+            self.env.reset(task, self.seed + i)
+            for _ in range(i % 3):
+                before = self._draw(task, rng)
+                with suppress(Exception):  # the rule `execution` reports it
+                    if isinstance(before[1], Action):
+                        self.space.executor.execute(before[1], self.env)
+            if self.env.over:
+                self.env.reset(task, self.seed + i)
+            text, action = self._draw(task, rng)
+            if isinstance(action, Action):
+                yield text, action
+
+    def _draw(self, task: Task, rng: random.Random) -> tuple[str, Action | InvalidAction]:
+        seen = re.findall(r"[A-Za-z0-9_.]+", f"{self.env.observe().text} {task.instruction}")
+        with suppress(KeyError):
+            seen += self.env.interface("pointer").targets()
+        text = self.sampler.sample(rng, sorted(set(seen)))
+        return text, self.space.tokenizer.decode(text)
 
 
 def check_action_space(
@@ -134,6 +156,18 @@ def prompt_fragment(case: SpaceCase) -> Iterator[str]:
         yield "prompt_fragment differs between two calls in one state; make it depend on the world alone"
     if case.env.state_hash() != before:
         yield "prompt_fragment changes the world; only look"
+
+
+def described_once(case: SpaceCase) -> Iterator[str]:
+    """Prompt and grammar are the same in every state: they are asked for once per run, before any episode."""
+    tokenizer = case.space.tokenizer
+    said = [(tokenizer.prompt_fragment(case.env), tokenizer.grammar(case.env))]
+    for i, task in enumerate(case.tasks):
+        case.env.reset(task, case.seed + i)
+        said.append((tokenizer.prompt_fragment(case.env), tokenizer.grammar(case.env)))
+        if said[-1] != said[0]:
+            what = "prompt_fragment" if said[-1][0] != said[0][0] else "grammar"
+            yield f"{what} differs between two states (task {task.name!r}); take from the world only what never changes"
 
 
 def grammar_parses(case: SpaceCase) -> Iterator[str]:
@@ -362,6 +396,7 @@ SPACE_RULES = (
     declaration,
     interfaces_offered,
     header,
+    described_once,
     prompt_fragment,
     grammar_parses,
     grammar_starts_with_header,
