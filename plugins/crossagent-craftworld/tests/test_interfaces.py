@@ -1,6 +1,7 @@
 """Pointer and skills: what they do, what they cannot, and that all interfaces come down to the same ticks."""
 
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -214,7 +215,7 @@ def test_mine_digs_and_picks_up():
         call("mine", "oak_log")
         assert [e.name for e in ENV.events if e.kind == "mine_block"] == ["oak_log"]
         assert world.inventory.totals().get("oak_log") == 1
-        assert len(ENV.tick_log) <= 400
+        assert len(ENV.tick_log) <= 240
 
 
 def test_goto_look_at_collect():
@@ -354,3 +355,34 @@ def test_nothing_happens_once_the_episode_is_over():
     ENV.interface("pointer").click()
     ENV.interface("pointer").press("e")
     assert len(ENV.tick_log) == 3
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_skill_in_any_state_ends_or_fails(seed):
+    """Random skills on random names, between random input: never anything but SkillFailed, never beyond the budget."""
+    rng = random.Random(seed)
+    env = FULL if seed % 2 else ENV
+    world = start(
+        env, seed=seed, max_ticks=3000, inventory=[["oak_planks", 9], ["stick", 4], ["chest", 2], ["stone_pickaxe", 1]],
+        blocks=[["crafting_table", 4], ["chest", 5]], mobs=[["cow", 5], ["spider", 8]],
+    )  # fmt: skip
+    specs = env.interface("skills").list()
+    names = ["cow", "spider", "stone", "water", "air", "grass", "stick", "chest", "crafting_table", "oak_log", "grass_block",
+             "oak_planks", "inventory", "drop_stick", "stone_pickaxe", "bedrock", "x"]  # fmt: skip
+    for _ in range(25):
+        for _ in range(rng.randrange(6)):
+            keys = rng.sample(["w", "a", "space", "e", "q", "3", "left.shift"], rng.randrange(3))
+            env.interface("control").step(
+                keys, rng.sample(["left", "right"], rng.randrange(2)), (rng.randrange(-90, 90), 6)
+            )
+        spec = rng.choice(specs)
+        before, snapshot = len(env.tick_log), env.snapshot()
+        args = [rng.choice(names) for _ in spec.params]
+        with suppress(SkillFailed):
+            env.interface("skills").call(spec.name, *args)
+        assert len(env.tick_log) - before <= 240
+        if rng.random() < 0.2:
+            env.restore(snapshot)
+            assert len(env.tick_log) == before
+        env.observe()
+    assert world is env.world
