@@ -137,6 +137,11 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(crossagent: Run, recip
         (["spaces.api.weight=-1"], ["weight: got -1"]),
         (["trainer.devices=2"], ["trainer.devices: got 2; expected 1"]),
         (["policy.model=scratch-9m"], ["scratch-9m"]),
+        (["trainer.accelerator=gpu0"], ["trainer.accelerator", "'gpu0'"]),
+        (["trainer.strategy=deepspeed"], ["trainer.strategy", "accelerator: cuda"]),
+        (["spaces.control.options.tikcs=4"], ["control", "'tikcs'", "Did you mean 'ticks'?"]),
+        (["environment.options.sells=4"], ["toy", "sells"]),
+        (["policy.model=./nowhere"], ["policy.model", "nowhere"]),
         (["run_name=a/b"], ["run_name: got 'a/b'"]),
     ],
 )
@@ -157,8 +162,16 @@ def test_a_missing_extra_names_what_to_install(crossagent: Run, recipe: Path, tm
         "        if name.split('.')[0] == 'deepspeed': raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Hide())\n"
     )
-    result = crossagent("run", recipe, "trainer.strategy=deepspeed_stage_2", path=[hidden])
+    result = crossagent("run", recipe, "trainer.strategy=deepspeed_stage_2", "trainer.accelerator=cuda", path=[hidden])
     fails(result, "deepspeed", "pip install 'crossagent[deepspeed]'")
+
+
+def test_a_truncated_model_is_refused_and_nothing_is_left(crossagent: Run, recipe: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "crossagent.json").write_text("{")
+    fails(crossagent("run", recipe, "policy.model=model"), "model", "crossagent.json")
+    assert not (tmp_path / "runs/toy").exists()
 
 
 def test_a_missing_recipe_and_malformed_yaml(crossagent: Run, recipe: Path, tmp_path: Path) -> None:

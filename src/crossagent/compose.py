@@ -173,7 +173,11 @@ def _refused_sections(config: Any, schema: Any, prefix: str = "") -> list[str]:
                 OmegaConf.to_object(section)
             except (ValueError, TypeError) as error:
                 text = str(error)
-                problems.append(text if text.startswith((full, f"{full.split('.')[0]}.")) else f"{full}.{text}")
+                section_name = f"{full.split('.')[0]}."
+                if section_name in text:
+                    problems.append(text)
+                else:
+                    problems.append(f"{full}.{text}" if text.split(":")[0] in _fields(kind) else f"{full}: {text}")
     return problems
 
 

@@ -144,7 +144,16 @@ def evaluate_checkpoint(
 
 
 def configure_torch(recipe: Recipe) -> None:
-    """Set threads and determinism of the main process as the recipe says."""
+    """Set threads and determinism of the main process as the recipe says.
+
+    Raises:
+        RecipeError: The accelerator is not there.
+    """
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if not available.get(recipe.trainer.accelerator, lambda: True)():
+        raise RecipeError(
+            f"trainer.accelerator: {recipe.trainer.accelerator!r} is not available here; use trainer.accelerator=cpu"
+        )
     if recipe.trainer.threads:
         torch.set_num_threads(recipe.trainer.threads)
     torch.use_deterministic_algorithms(recipe.trainer.deterministic)

@@ -56,8 +56,12 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
     with directory.locked(), ExitStack() as stack:
         if directory.complete:
             return show_complete(directory.path, console)
+        stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
         work = _Work.open(plan, directory, stack)
-        collect_demonstrations(work)
+        if not plan.recipe.makes_tokenizer:
+            train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
+        if plan.recipe.needs_demonstrations:
+            collect_demonstrations(work)
         for stage in (UNTRAINED, *plan.recipe.stages):
             train(work, stage)
             evaluate(work, stage)
@@ -107,7 +111,7 @@ def train(work: _Work, stage: str) -> None:
     if stage == UNTRAINED:
         policy = Policy.build(
             recipe.policy,
-            texts=work.tokenizer_texts(),
+            texts=work.tokenizer_texts() if recipe.makes_tokenizer else (),
             special_tokens=work.worlds.described.special_tokens,
             seed=derive(recipe.seed, "policy"),
         )

@@ -19,7 +19,7 @@ from crossagent.compose import canonical_sha256, compose, plain
 from crossagent.errors import CheckpointError, MissingExtraError, RecipeError, TaskError, did_you_mean, lookup
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
-from crossagent.policy.config import PolicyConfig, PromptConfig
+from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
@@ -27,6 +27,9 @@ from crossagent.types import Task
 
 STAGES = ("sft", "strl", "relabel", "mtrl")
 """Every stage, in the only order that makes sense; a recipe lists some of them."""
+ACCELERATORS = ("cpu", "cuda", "mps", "auto")
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
+STRATEGIES = ("auto", "ddp", "deepspeed", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 RECIPE_FILE = "recipe.yaml"
 """The composed recipe in a run directory."""
 
@@ -132,6 +135,11 @@ class TrainerConfig:
     """Only deterministic algorithms; an operation without one raises."""
 
     def __post_init__(self) -> None:
+        lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
+        lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
+        lookup(self.strategy, dict.fromkeys(STRATEGIES, True), "trainer.strategy:", RecipeError)
+        if self.strategy.startswith("deepspeed") and self.accelerator == "cpu":
+            raise RecipeError(f"strategy: {self.strategy!r} needs accelerator: cuda; expected auto on a CPU")
         if self.devices != 1:
             raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
 
@@ -198,6 +206,19 @@ class Recipe:
             del content[key]
         content["order_of_spaces"] = list(self.spaces)  # JSON objects are compared without order, a prompt has one
         return content
+
+    @property
+    def needs_demonstrations(self) -> bool:
+        """Whether a stage learns from demonstrations, or a fresh tokenizer from their words."""
+        return self.makes_tokenizer or any(stage in self.stages for stage in ("sft", "strl", "relabel"))
+
+    @property
+    def makes_tokenizer(self) -> bool:
+        """Whether the policy's tokenizer is made on the spot: a preset, or a directory with a bare ``config.json``."""
+        directory = Path(self.policy.model).expanduser()
+        stored = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+        bare = (directory / "config.json").is_file() and not any((directory / name).is_file() for name in stored)
+        return self.policy.model in SCRATCH or bare
 
     @property
     def sha256(self) -> str:
@@ -273,6 +294,8 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     spaces = tuple(plugins.space(name) for name in recipe.spaces)
     for space in spaces:
         check_pairing(space, environment)
+    plugins.check_environment_options(environment.name, recipe.environment.options)
+    plugins.build_space_set({name: space.options for name, space in recipe.spaces.items()})  # cheap; checks the options
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "

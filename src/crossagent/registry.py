@@ -128,6 +128,13 @@ class PluginSet:
             raise PluginError(f"{where}: {spec.factory} returned {type(env).__name__}; expected an Environment")
         return env
 
+    def check_environment_options(self, name: str, options: Mapping[str, Any]) -> None:
+        """Raise :class:`PluginError` unless the environment's factory can be imported and takes these options.
+
+        Builds nothing: a world may be slow to start.
+        """
+        _factory(self.environment(name).factory, options, self._where("environment", name))
+
     def suite(self, name: str, options: Mapping[str, Any] | None = None) -> TaskSuite:
         """Build the task suite of an environment; raises :class:`PluginError`."""
         spec = self.environment(name)
@@ -314,6 +321,16 @@ def _check_spec(spec: Spec) -> None:
 
 def _build(path: str, options: Mapping[str, Any], where: str) -> Any:
     """Return ``module:Name(**options)``; every way that can go wrong is a :class:`PluginError` naming ``where``."""
+    factory = _factory(path, options, where)
+    try:
+        return factory(**options)
+    except Exception as error:
+        given = ", ".join(f"{k}={v!r}" for k, v in options.items())
+        raise PluginError(f"{where}: {path}({given}) failed: {type(error).__name__}: {error}") from error
+
+
+def _factory(path: str, options: Mapping[str, Any], where: str) -> Callable[..., Any]:
+    """Import ``module:Name`` and check that it takes these options; calls nothing."""
     module, _, name = path.partition(":")
     try:
         factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
@@ -325,11 +342,7 @@ def _build(path: str, options: Mapping[str, Any], where: str) -> Any:
         unknown = [option for option in options if option not in known]
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise PluginError(f"{where}: unknown option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
-    try:
-        return factory(**options)
-    except Exception as error:
-        given = ", ".join(f"{k}={v!r}" for k, v in options.items())
-        raise PluginError(f"{where}: {path}({given}) failed: {type(error).__name__}: {error}") from error
+    return factory
 
 
 def _origin(entry: EntryPoint) -> Origin:

@@ -1,7 +1,8 @@
 """The directory of a run: what is in it, what is finished, and whose it is.
 
 ``state.json`` is the one truth about progress, replaced atomically after each step. A step that it does not list is done
-again from scratch: its leftovers are removed first, so a killed run and an unbroken one end with the same files.
+again; every file a step writes has a name of its own and replaces its predecessor, so a killed run and an unbroken one
+end with the same files.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +84,17 @@ class RunDirectory:
         result: dict[str, Any] = self._state["steps"][step]
         return result
 
-    def begin(self, step: str, *leftovers: Path) -> None:
-        """Remove what an interrupted attempt at this step wrote."""
-        for path in leftovers:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-
     def finish(self, step: str, result: Mapping[str, Any]) -> None:
         """Note that a step has finished, with what later steps and the summary need of it."""
         self._state["steps"][step] = dict(result)
         write_json(self.path / "state.json", self._state)
+
+    def discard_unstarted(self) -> None:
+        """Remove the directory again when no step has finished: a run that could not begin leaves nothing behind."""
+        if not self._state["steps"]:
+            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):  # other runs live there
+                self.path.parent.rmdir()
 
     @property
     def mlflow_runs(self) -> dict[str, str]:
