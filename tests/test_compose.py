@@ -79,6 +79,18 @@ def test_defaults_files_and_overrides_compose_in_that_order(tmp_path: Path) -> N
     )
 
 
+def test_an_override_to_null_removes_an_entry_of_free_keys(recipe: Path) -> None:
+    assert list(compose(Schema, recipe, ["parts.a=null"]).parts) == ["b"]
+    assert message(recipe, "parts.a.weight=null") == "command line: parts.a.weight: got null; expected a number"
+
+
+def test_overlays_are_laid_over_the_file_in_order(recipe: Path, tmp_path: Path) -> None:
+    one = write(tmp_path / "one.yaml", "seed: 1\nname: one\n")
+    two = write(tmp_path / "two.yaml", "seed: 2\n")
+    found = compose(Schema, recipe, ["fast=true"], [one, two])
+    assert (found.seed, found.name, found.fast, found.needed) == (2, "one", True, "y")
+
+
 def test_an_override_reaches_into_a_list_that_only_the_defaults_set(recipe: Path) -> None:
     assert compose(Schema, recipe, ["stages.0=zero"]).stages == ["zero", "two"]
 

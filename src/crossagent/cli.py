@@ -14,26 +14,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossagent import __version__
-from crossagent.errors import CrossAgentError
+from crossagent.errors import CrossAgentError, StageInterrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FAILED_CHECK, USER_ERROR, INTERRUPTED = 1, 2, 130
+FAILED_CHECK, USER_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 1 (a check failed), 2 (the user's to fix), 130 (interrupted)."""
+    """Run one command; return the exit code: 0, 1 (a check failed), 2 (the user's to fix),
+    130 (interrupted), 143 (SIGTERM, after a resume point was written).
+    """
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
-    # argparse gives up on KEY=VALUE words that follow an option; they are ours all the same.
-    stray = [word for word in rest if word.startswith("-") or "=" not in word]
-    if stray or (rest and not hasattr(args, "overrides")):
-        parser.error(f"unrecognized arguments: {' '.join(stray or rest)}")
+    # argparse gives up on words that follow an option; where changes are taken they are ours all the same.
+    stray = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
     if rest:
         args.overrides = [*args.overrides, *rest]
     try:
         return int(args.command(args))
+    except StageInterrupted as stopped:
+        print(f"crossagent: {stopped}", file=sys.stderr)
+        return TERMINATED
     except CrossAgentError as error:
         print(f"crossagent: {error}", file=sys.stderr)
         return USER_ERROR
@@ -59,7 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run a recipe: all stages; the same command continues a stopped run")
     run.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file, e.g. recipes/quickstart.yaml")
-    run.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="e.g. seed=1 spaces.api.weight=0.1 stages.0=sft")
+    run.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="CHANGE",
+        help="KEY=VALUE, e.g. seed=1 spaces.api.weight=0.1 stages.0=sft; or an overlay, e.g. recipes/debug/one_step.yaml",
+    )
     run.add_argument("--print-config", action="store_true", help="print the composed recipe and stop")
     run.add_argument("--dry-run", action="store_true", help="check the recipe, say what would run, and stop")
     run.set_defaults(command=_run)
@@ -112,6 +122,13 @@ def _run(args: argparse.Namespace) -> int:
         for line in plan.describe():
             print(line)
         return 0
+    from crossagent.run_directory import RunDirectory
+
+    if (recipe.run_directory / "state.json").is_file() and (directory := RunDirectory.open(recipe)).complete:
+        from crossagent.tracking.summary import show_complete
+
+        show_complete(directory.path, _console())
+        return 0
     from crossagent.pipeline import run
 
     run(plan, _console())
@@ -131,7 +148,7 @@ def _eval(args: argparse.Namespace) -> int:
         )
     plan = validate(load_recipe(found.recipe, args.overrides), load_plugins())
     spaces = [name for name in (args.spaces or "").split(",") if name]
-    from crossagent.pipeline import evaluate_checkpoint
+    from crossagent.evaluation import evaluate_checkpoint
     from crossagent.tracking.summary import cells_table, print_wide
 
     cells = evaluate_checkpoint(plan, found.checkpoint, args.suite or [], spaces, args.episodes)
@@ -212,7 +229,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from crossagent.pipeline import export_checkpoint
+    from crossagent.policy.export import export_checkpoint
     from crossagent.recipe import find_checkpoint
 
     found = find_checkpoint(args.checkpoint)

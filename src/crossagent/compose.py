@@ -30,18 +30,19 @@ Layer = tuple[str, dict[str, Any]]
 """Where it comes from (a file or ``command line``), and its plain content."""
 
 
-def compose(schema: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
-    """Return ``schema`` filled from a file and overrides.
+def compose(schema: type[T], path: str | Path, overrides: Sequence[str] = (), overlays: Sequence[str | Path] = ()) -> T:
+    """Return ``schema`` filled from a file, overlays and overrides.
 
     Args:
         schema: A dataclass of dataclasses.
         path: A YAML file; its optional ``defaults:`` lists files it inherits from.
         overrides: ``a.b=value`` or, into a list, ``a.0=value``; values are YAML.
+        overlays: More files, laid over the first in this order.
 
     Raises:
         RecipeError: with every unknown key, wrong type and missing value, each with where it stands.
     """
-    layers = load_layers(Path(path))
+    layers = [layer for file in (path, *overlays) for layer in load_layers(Path(file))]
     problems = [p for source, content in layers for p in check(content, schema, source)]
     merged = _lists(OmegaConf.to_container(OmegaConf.structured(schema)))
     for _, content in layers:
@@ -223,6 +224,7 @@ def _set(content: dict[str, Any], key: str, value: Any, schema: Any) -> str:
     expected: Any = schema
     node: Any = content
     parts = key.split(".")
+    removable = False
     for depth, part in enumerate(parts):
         here, last = ".".join(parts[: depth + 1]), depth == len(parts) - 1
         bare, _ = _strip_optional(expected)
@@ -234,6 +236,7 @@ def _set(content: dict[str, Any], key: str, value: Any, schema: Any) -> str:
             expected = fields[part]
         elif get_origin(bare) is dict or bare is dict or bare is Any:
             expected = get_args(bare)[1] if get_args(bare) else Any
+            removable = last and value is None and dataclasses.is_dataclass(expected)
         elif get_origin(bare) in (list, tuple):
             if not part.lstrip("-").isdigit():
                 return f"{here}: got {part!r}; expected the index of a list, e.g. {'.'.join(parts[:depth])}.0"
@@ -245,7 +248,7 @@ def _set(content: dict[str, Any], key: str, value: Any, schema: Any) -> str:
         if isinstance(node, list) and (not isinstance(index, int) or not -len(node) <= index < len(node)):
             return f"{here}: the list has {len(node)} entries; expected an index in 0…{len(node) - 1}"
         if last:
-            found = _check_value(value, expected, here)
+            found = [] if removable else _check_value(value, expected, here)
             if found:
                 return "\n".join(found)
             node[index] = value

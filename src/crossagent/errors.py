@@ -41,6 +41,10 @@ class DataError(CrossAgentError, ValueError):
     """A data set or a stored trajectory is unreadable or of another schema."""
 
 
+class StageInterrupted(CrossAgentError):
+    """A stage was asked to stop and has written a resume point; the same command goes on from there. No fault."""
+
+
 def did_you_mean(name: str, known: Mapping[str, object] | list[str] | tuple[str, ...] | set[str]) -> str:
     """Return `` Did you mean 'x'?``, else the known names; a sentence to append to a message."""
     names = sorted(known)

@@ -6,50 +6,38 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 
 from __future__ import annotations
 
-import logging
-import random
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, TypeVar
 
-import numpy as np
-import torch
-import transformers
 from rich.console import Console
 
 from crossagent.compose import plain
 from crossagent.envs.recording import MIXED, Demonstration
-from crossagent.envs.worker import WorkerPool
-from crossagent.envs.world import Described, WorldConfig
-from crossagent.errors import CheckpointError, RecipeError, TaskError, lookup
+from crossagent.errors import TaskError
+from crossagent.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
-from crossagent.policy.model import Policy
-from crossagent.policy.prompt import PromptFormat
 from crossagent.policy.fast_sampler import FastSampler
+from crossagent.policy.model import Policy
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe
 from crossagent.rollout.batch import rows_from_demonstrations
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
-from crossagent.rollout.evaluate import evaluate as rollout_evaluate
-from crossagent.rollout.evaluate import evaluate_experts as rollout_evaluate_experts
-from crossagent.rollout.evaluate import evaluation_list
+from crossagent.rollout.evaluate import evaluate_experts, evaluation_list
 from crossagent.rollout.store import save_trajectories, step_file
 from crossagent.run_directory import RunDirectory
 from crossagent.seeding import derive
 from crossagent.tracking import plots
-from crossagent.tracking.files import read_json, write_json
+from crossagent.tracking.files import write_json
 from crossagent.tracking.mlflow import Tracker
 from crossagent.tracking.progress import ProgressDisplay, ProgressTask
-from crossagent.tracking.summary import print_wide, table, versions, write_summary
+from crossagent.tracking.summary import show, show_complete, versions, write_summary
 from crossagent.training.grpo import train_grpo
 from crossagent.training.relabel import relabel
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
-from crossagent.types import Trajectory
 
 T = TypeVar("T")
 UNTRAINED = "untrained"
@@ -66,17 +54,16 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
     """
     directory = RunDirectory.open(plan.recipe)
     with directory.locked(), ExitStack() as stack:
-        if directory.done("summary"):
-            console.print(f"{directory.path} is complete; nothing to do.", highlight=False)
-            return show(directory.path, console)
+        if directory.complete:
+            return show_complete(directory.path, console)
         work = _Work.open(plan, directory, stack)
         collect_demonstrations(work)
         for stage in (UNTRAINED, *plan.recipe.stages):
             train(work, stage)
             evaluate(work, stage)
-        evaluate_experts(work)
+        play_experts(work)
         summarize(work)
-        return show(directory.path, console)
+    return show(directory.path, console)
 
 
 # -- the steps, in order --------------------------------------------------------------------------------------------
@@ -171,7 +158,7 @@ def evaluate(work: _Work, stage: str) -> None:
     work.keep_tracking()
 
 
-def evaluate_experts(work: _Work) -> None:
+def play_experts(work: _Work) -> None:
     """Play the suites with the environment's experts: the ceiling of each space, and of all together."""
     recipe = work.recipe
     if work.directory.done("experts") or not recipe.evaluation.experts:
@@ -181,7 +168,7 @@ def evaluate_experts(work: _Work) -> None:
         listed = evaluation_list(suite, tasks, recipe.evaluation.episodes, recipe.evaluation.seed)
         cells[suite] = {}
         for kind in [*_mixed(recipe, None), *recipe.spaces]:
-            cell, _ = rollout_evaluate_experts(
+            cell, _ = evaluate_experts(
                 listed, kind=kind, pool=work.worlds.pool, seed=recipe.evaluation.seed, weights=recipe.weights
             )
             spec = next((spec for spec in work.plan.spaces if spec.name == kind), None)
@@ -220,16 +207,6 @@ def draw(directory: RunDirectory, content: dict[str, Any], recipe: Recipe) -> No
             directory.stage(stage) / "curves.png",
             f"{recipe.run_name}: {stage}",
         )
-
-
-def show(path: Path, console: Console) -> dict[str, Any]:
-    """Print the table of a complete run and return its summary."""
-    content: dict[str, Any] = read_json(path / "summary.json")
-    experts = path / "experts.json"
-    print_wide(console, table(content, read_json(experts) if experts.is_file() else {}))
-    total = sum(stage["seconds"] for stage in content["stages"])
-    console.print(f"{path / 'summary.json'}: {len(content['stages'])} stages in {total:.0f} s", highlight=False)
-    return content
 
 
 # -- the stages -----------------------------------------------------------------------------------------------------
@@ -290,65 +267,6 @@ _STAGES: dict[str, Callable[[_Work, Policy, StageRun], StageResult]] = {
 
 
 # -- what the steps share -------------------------------------------------------------------------------------------
-class Worlds:
-    """The environment workers of a recipe, and how a policy is evaluated in them."""
-
-    def __init__(self, plan: Plan, pool: WorkerPool) -> None:
-        self.plan, self.pool = plan, pool
-        self.described: Described = pool.describe()
-
-    @classmethod
-    def open(cls, plan: Plan, stack: ExitStack) -> Worlds:
-        """Start the workers; the stack ends them."""
-        rollout = plan.recipe.rollout
-        config = WorldConfig(
-            env=plan.environment,
-            env_options=plan.recipe.environment.options,
-            spaces=tuple((spec, plan.recipe.spaces[spec.name].options) for spec in plan.spaces),
-        )
-        pool = WorkerPool(config, rollout.workers, rollout.worlds_per_worker, rollout.timeout_s)
-        return cls(plan, stack.enter_context(pool))
-
-    def prompt(self, policy: Policy) -> PromptFormat:
-        """Return how prompts are written for this policy."""
-        return PromptFormat(policy.tokenizer, self.plan.recipe.prompt, self.described.fragments, self.described.headers)
-
-    def evaluate(
-        self,
-        policy: Policy,
-        suite: str,
-        spaces: Sequence[str],
-        progress: ProgressDisplay,
-        name: str,
-        episodes: int | None = None,
-    ) -> tuple[dict[str, Any], list[Trajectory]]:
-        """Play one cell: a suite, with a prompt that lists these spaces only."""
-        recipe = self.plan.recipe
-        config = recipe.evaluation
-        listed = evaluation_list(suite, self.plan.suites[suite], episodes or config.episodes, config.seed)
-        wins = 0
-        with progress.task(name, len(listed)) as bar:
-            done = 0
-
-            def ended(trajectories: Sequence[Trajectory]) -> None:
-                nonlocal done, wins
-                done += len(trajectories)
-                wins += sum(t.success for t in trajectories)
-                bar.update(done, {"success": wins / done})
-
-            return rollout_evaluate(
-                listed,
-                spaces=spaces,
-                pool=self.pool,
-                sampler=FastSampler(policy),
-                prompt=self.prompt(policy),
-                params=SamplingParams(config.temperature, recipe.rollout.max_new_tokens),
-                seed=config.seed,
-                weights=recipe.weights,
-                progress=ended,
-            )
-
-
 class _Work:
     """Everything the steps of one run share."""
 
@@ -405,23 +323,6 @@ class _Work:
             "seed": run.seed,
         }
 
-    def validate(self, policy: Policy) -> float:
-        """Return J of the mixed agent on training tasks, in worlds that neither training nor a suite uses."""
-        recipe = self.recipe
-        seed = derive(recipe.evaluation.seed, "validation")
-        episodes = recipe.evaluation.validation_episodes
-        cell, _ = rollout_evaluate(
-            evaluation_list("validation", self.plan.training_tasks, episodes, seed),
-            spaces=tuple(recipe.spaces),
-            pool=self.pool,
-            sampler=FastSampler(policy),
-            prompt=self.worlds.prompt(policy),
-            params=SamplingParams(recipe.evaluation.temperature, recipe.rollout.max_new_tokens),
-            seed=seed,
-            weights=recipe.weights,
-        )
-        return float(cell["return"])
-
     def stage_run(self, stage: str, policy: Policy, bar: ProgressTask) -> StageRun:
         """Return what a training stage gets: its directory and seed, and who listens."""
         trainer = self.recipe.trainer
@@ -440,7 +341,7 @@ class _Work:
             on_trajectories=lambda step, trajectories: save_trajectories(
                 step_file(directory / "trajectories", step), trajectories, {"stage": stage, "step": step}
             ),
-            evaluate=lambda iteration: self.validate(policy),
+            evaluate=lambda iteration: self.worlds.validate(policy),
         )
 
     def keep_tracking(self) -> None:
@@ -462,84 +363,3 @@ def _headline(metrics: Mapping[str, float]) -> dict[str, float]:
     words = ("success", "return", "reward", "loss", "entropy")
     found = {word: next((m for m in metrics if m.rpartition("/")[2].startswith(word)), None) for word in words}
     return {name: metrics[name] for name in found.values() if name is not None}
-
-
-def evaluate_checkpoint(
-    plan: Plan, checkpoint: Path, suites: Sequence[str], spaces: Sequence[str], episodes: int | None
-) -> dict[str, dict[str, Any]]:
-    """Evaluate one checkpoint; writes nothing.
-
-    Args:
-        plan: Says the environment, the spaces and the suites.
-        checkpoint: A directory that :meth:`Policy.save` wrote.
-        suites: Names of suites; empty: all of the recipe's.
-        spaces: The spaces the agent may use; empty: all. The prompt lists these only.
-        episodes: Per suite; None: as the recipe says.
-
-    Returns:
-        suite → kind → cell, kind being ``mixed``, a space's name, or several joined with ``+``.
-
-    Raises:
-        CrossAgentError: An unknown suite or space, or an unreadable checkpoint.
-    """
-    recipe = plan.recipe
-    for suite in suites:
-        lookup(suite, plan.suites, "suite", RecipeError)
-    for space in spaces:
-        lookup(space, recipe.spaces, "space of this recipe", RecipeError)
-    chosen = tuple(name for name in recipe.spaces if name in spaces) if spaces else tuple(recipe.spaces)
-    kind = MIXED if len(chosen) == len(recipe.spaces) and len(chosen) > 1 else "+".join(chosen)
-    policy = Policy.load(checkpoint)
-    configure_torch(recipe)
-    with ExitStack() as stack:
-        progress = stack.enter_context(ProgressDisplay())
-        worlds = Worlds.open(plan, stack)
-        return {
-            suite: {kind: worlds.evaluate(policy, suite, chosen, progress, f"{suite} {kind}", episodes)[0]}
-            for suite in (suites or plan.suites)
-        }
-
-
-def export_checkpoint(checkpoint: Path, directory: Path) -> None:
-    """Write a checkpoint as a plain transformers directory: adapters merged, special tokens and chat template included.
-
-    Raises:
-        CheckpointError: The checkpoint is unreadable, or ``directory`` holds something already.
-    """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise CheckpointError(f"{directory}: exists and is not empty; expected a new directory to write to")
-    policy = Policy.load(checkpoint)
-    if policy.config.lora is not None:
-        merged = policy.model.merge_and_unload()  # type: ignore[operator]
-        policy = Policy(merged, policy.tokenizer, replace(policy.config, lora=None))
-    policy.save(directory)
-
-
-def configure_torch(recipe: Recipe) -> None:
-    """Set threads and determinism of the main process as the recipe says."""
-    if recipe.trainer.threads:
-        torch.set_num_threads(recipe.trainer.threads)
-    torch.use_deterministic_algorithms(recipe.trainer.deterministic)
-    torch_seed(recipe.seed)
-    _quiet()
-
-
-def _quiet() -> None:
-    """Keep to ourselves what libraries say about what we chose on purpose."""
-    transformers.utils.logging.disable_progress_bar()  # ours show what matters; one per loaded file does not
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*module\\(s\\) in eval mode at the start of training",  # modes are set per phase, see training
-        ".*does not have many workers",  # the data is a list in memory
-        ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
-        ".*'set_vital' is deprecated",  # torchdata 0.11 on torch 2.13
-    ):
-        warnings.filterwarnings("ignore", message)
-
-
-def torch_seed(seed: int) -> None:
-    """Seed what libraries may draw from besides our own derived generators."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)

@@ -240,15 +240,23 @@ class Plan:
         ]
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Return the composed recipe; ``run_name`` defaults to the file's stem.
+def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """Return the composed recipe.
+
+    Args:
+        path: The recipe's file.
+        changes: Overrides ``key=value``, and overlays: other YAML files, such as ``recipes/debug/one_step.yaml``.
+
+    Returns:
+        The recipe; ``run_name`` defaults to the names of the files, joined with ``-``.
 
     Raises:
         RecipeError: with everything that is wrong in the files and overrides.
     """
-    recipe = compose(Recipe, path, overrides)
+    overlays = [word for word in changes if "=" not in word and word.endswith((".yaml", ".yml"))]
+    recipe = compose(Recipe, path, [word for word in changes if word not in overlays], overlays)
     if not recipe.run_name:
-        recipe.run_name = Path(path).stem
+        recipe.run_name = "-".join(Path(file).stem for file in (path, *overlays))
     return recipe
 
 

@@ -69,6 +69,11 @@ class RunDirectory:
         return cls(path, state)
 
     # -- progress ------------------------------------------------------------------------------------------------
+    @property
+    def complete(self) -> bool:
+        """Whether every step has finished."""
+        return self.done("summary")
+
     def done(self, step: str) -> bool:
         """Return whether a step has finished."""
         return step in self._state["steps"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,18 +58,18 @@ TINY = {
 }
 
 
-def tiny_policy(kind: str, directory: Path, lora: LoraConfig | None = None, seed: int = 3) -> Policy:
+def tiny_policy(kind: str, directory: Path, lora: LoraConfig | None = None, seed: int = 3, **options: bool) -> Policy:
     """A fresh model from a bare ``config.json``, or a scratch preset."""
-    import json
-
     special = ("<|mine|>",)
     if kind.startswith("scratch"):
-        return Policy.build(PolicyConfig(model=kind, lora=lora), texts=TEXTS, special_tokens=special, seed=seed)
+        return Policy.build(
+            PolicyConfig(model=kind, lora=lora, **options), texts=TEXTS, special_tokens=special, seed=seed
+        )
     path = directory / kind
     path.mkdir(exist_ok=True)
     (path / "config.json").write_text(json.dumps({"vocab_size": 400, **TINY[kind]}))
     attention = "eager" if kind == "gemma2" else "sdpa"
-    config = PolicyConfig(model=str(path), lora=lora, attention=attention)
+    config = PolicyConfig(model=str(path), lora=lora, attention=attention, **options)
     return Policy.build(config, texts=TEXTS, special_tokens=special, seed=seed)
 
 

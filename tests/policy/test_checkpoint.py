@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from crossagent.errors import CheckpointError
+from crossagent.errors import CheckpointError, MissingExtraError
 from crossagent.policy import checkpoint
 from crossagent.policy.config import LoraConfig, PolicyConfig
 from crossagent.policy.model import Policy
@@ -54,7 +54,7 @@ def test_what_was_saved_is_loaded_bit_for_bit(kind, lora, tmp_path):
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=4)])
 def test_an_export_is_an_ordinary_directory_of_the_same_function(lora, tmp_path):
-    policy = stir(tiny_policy("qwen2", tmp_path, lora))
+    policy = stir(tiny_policy("gpt2", tmp_path, lora))
     policy.export(tmp_path / "plain")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "plain").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "plain")
@@ -195,3 +195,19 @@ def test_a_save_killed_between_its_two_renames_is_undone_by_the_next_load(saved,
     assert torch.equal(outputs(Policy.load(saved)), before)
     policy.save(saved)
     assert torch.equal(outputs(Policy.load(saved)), outputs(policy))
+
+
+def test_pickled_weights_are_not_read(saved):
+    (saved / "crossagent.json").unlink()
+    (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"weights pickled \(pytorch_model\.bin\), which are not read"):
+        Policy.build(PolicyConfig(str(saved)))
+
+
+def test_a_truncated_gguf_file_is_named(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes(20))
+    for name in (tmp_path, tmp_path / "model.gguf"):
+        with pytest.raises(
+            (CheckpointError, MissingExtraError), match=r"model\.gguf (is no whole GGUF file|needs the gguf package)"
+        ):
+            Policy.build(PolicyConfig(str(name)))

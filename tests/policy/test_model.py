@@ -117,10 +117,7 @@ def test_entropies_can_be_left_out(scratch):
 @pytest.mark.parametrize("kind", ["gpt2", "scratch-0.1m"])
 def test_dropout_is_off_in_logprobs_in_training_mode_too(kind, tmp_path):
     policy = tiny_policy(kind, tmp_path, LoraConfig(r=4, dropout=0.5))
-    with torch.no_grad():  # adapters start as zero; dropout in front of them would not show
-        for name, parameter in policy.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.2)
+    stir_adapters(policy)
     ids, mask = padded(policy, rows(policy, [20, 20]), "right")
     policy.eval()
     still = policy.logprobs(ids, mask, targets(mask)).logprobs
@@ -131,18 +128,34 @@ def test_dropout_is_off_in_logprobs_in_training_mode_too(kind, tmp_path):
     assert not torch.equal(policy.logprobs(ids, mask, targets(mask), dropout=True).logprobs, still)
 
 
-def test_gradient_checkpointing_changes_no_gradient_and_is_used(tmp_path):
+@pytest.mark.parametrize("kind", ["scratch-0.1m", "gpt2"])
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=4, dropout=0.5)])
+def test_gradient_checkpointing_changes_no_gradient_and_is_used(kind, lora, tmp_path):
+    """Dropout is off in the second run of a layer too, which happens after logprobs has returned."""
     gradients = []
     for on in (False, True):
-        policy = Policy.build(PolicyConfig("scratch-0.1m", gradient_checkpointing=on), texts=TEXTS, seed=3)
+        policy = tiny_policy(kind, tmp_path, lora, gradient_checkpointing=on)
         policy.train()
+        stir_adapters(policy)
         ids, mask = padded(policy, rows(policy, [12, 7]), "right")
         calls = []
-        policy.backbone.model.layers[0].mlp.register_forward_hook(lambda m, a, out, calls=calls: calls.append(1))
+        layers = policy.backbone.transformer.h if kind == "gpt2" else policy.backbone.model.layers
+        norm = layers[0].ln_1 if kind == "gpt2" else layers[0].input_layernorm
+        norm.register_forward_hook(lambda m, a, out, calls=calls: calls.append(1))
         policy.logprobs(ids, mask, targets(mask)).logprobs.sum().backward()
-        assert len(calls) == (2 if on else 1)  # the second time while going back
-        gradients.append(policy.backbone.get_input_embeddings().weight.grad)
-    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+        assert len(calls) == (2 if on else 1)
+        gradients.append([p.grad for p in policy.parameters() if p.requires_grad])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def stir_adapters(policy: Policy) -> None:
+    """Adapters start as zero; what happens in front of them would not show."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.2, generator=generator)
 
 
 # -- building --------------------------------------------------------------------------------------------------------
@@ -211,6 +224,7 @@ def test_under_lora_only_adapters_and_the_rows_of_new_tokens_train(kind, tmp_pat
     names = [name for name, parameter in policy.named_parameters() if parameter.requires_grad]
     assert names
     assert all("lora_" in name or "trainable_tokens_delta" in name for name in names)
+    assert sum("trainable_tokens_delta" in name for name in names) == (2 if kind == "qwen2" else 1)  # not tied there
     new = policy.tokenizer.convert_tokens_to_ids("<|mine|>")
     old = policy.tokenizer.convert_tokens_to_ids("<|end|>")
     embed = policy.backbone.get_input_embeddings()

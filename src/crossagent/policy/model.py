@@ -17,16 +17,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+from transformers import AutoModelForCausalLM
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
 from crossagent import __version__
 from crossagent.errors import CheckpointError, RecipeError
-from crossagent.policy import checkpoint
+from crossagent.policy import checkpoint, sources
 from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
 from crossagent.policy.template import end_of_turn_id
-from crossagent.policy.tokenizer import train_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +56,9 @@ class Policy(nn.Module):
         self.pad_id: int = int(pad if pad is not None else self.eot_id)
         self.takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
         """Whether positions can be given, as padding on the left needs."""
+        self._dropout_off = False
         if config.gradient_checkpointing:
-            self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
-            if config.lora is not None:
-                self.backbone.enable_input_require_grads()
+            self.backbone.activation_checkpointing_enable({"use_reentrant": False, "context_fn": self._again})
         self.eval()
 
     # -- making one ----------------------------------------------------------------------------------------------
@@ -85,22 +83,22 @@ class Policy(nn.Module):
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(seed)
             if config.model in SCRATCH:
-                model, tokenizer, source = _from_scratch(config, texts, special_tokens)
+                model, tokenizer, source = sources.from_scratch(config, texts, special_tokens)
             elif (directory / checkpoint.MANIFEST).is_file() or checkpoint.recoverable(directory):
                 return _continue(cls.load(directory), config, special_tokens)
             elif directory.is_dir():
-                model, tokenizer, source = _from_directory(directory, config, texts, special_tokens)
+                model, tokenizer, source = sources.from_directory(directory, config, texts, special_tokens)
             elif directory.suffix == ".gguf" and directory.is_file():
-                model, tokenizer, source = _from_gguf(directory.parent, directory.name, config)
-            elif _looks_like_path(config.model):
+                model, tokenizer, source = sources.from_gguf(directory.parent, directory.name, config)
+            elif sources.looks_like_path(config.model):
                 raise RecipeError(
                     f"policy.model: no directory {config.model!r}; expected a preset, model or checkpoint"
                 )
             else:
-                model, tokenizer, source = _from_hub(config)
-            new_ids = _add_tokens(model, tokenizer, special_tokens)
+                model, tokenizer, source = sources.from_hub(config)
+            new_ids = sources.add_tokens(model, tokenizer, special_tokens)
             if config.lora is not None:
-                model = _with_lora(model, config.lora, new_ids)
+                model = sources.with_lora(model, config.lora, new_ids)
         return cls(model, tokenizer, config, source)
 
     @property
@@ -147,8 +145,7 @@ class Policy(nn.Module):
         if bool(target_mask[:, 0].any()):
             raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
-        mode = contextlib.nullcontext() if dropout else _eval_mode(self)
-        with mode:
+        with contextlib.nullcontext() if dropout else self._without_dropout():
             inputs = self._mask_inputs(attention_mask)
             logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
         logp = torch.log_softmax(logits.float() / temperature, dim=-1)  # [target, vocab]
@@ -159,6 +156,25 @@ class Policy(nn.Module):
             plogp = torch.where(logp > -torch.inf, logp.exp() * logp, 0.0)
             spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
         return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
+
+    @contextlib.contextmanager
+    def _without_dropout(self) -> Iterator[None]:
+        """Switch dropout off and nothing else: gradient checkpointing needs its layers in training mode."""
+        training = [module for module in self.modules() if module.training]
+        before, self._dropout_off = self._dropout_off, True
+        for module in training:
+            module.training = isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
+        try:
+            yield
+        finally:
+            self._dropout_off = before
+            for module in training:
+                module.training = True
+
+    def _again(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+        """Contexts of a checkpointed layer's forward and of its second run, on the way back: as it was the first time."""
+        again = self._without_dropout() if self._dropout_off else contextlib.nullcontext()
+        return contextlib.nullcontext(), again
 
     def logits_at(self, rows: Tensor, cols: Tensor, **inputs: Any) -> Tensor:
         """Run the model on ``inputs`` and return its logits [target, vocab] at (rows, cols) alone, each [target].
@@ -228,21 +244,21 @@ class Policy(nn.Module):
         lora = stored.pop("lora", None)
         config = PolicyConfig(**stored, lora=LoraConfig(**lora) if lora else None)
         with torch.random.fork_rng(devices=[]), _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(directory)
+            tokenizer = sources.stored_tokenizer(directory)
             if config.lora is None:
-                model: Any = AutoModelForCausalLM.from_pretrained(directory, **_load_options(config))
+                model: Any = AutoModelForCausalLM.from_pretrained(directory, **sources.load_options(config))
             else:
                 from peft import PeftModel
 
                 source = meta.get("source")
                 try:
-                    base = _base_model(config, directory, source)
+                    base = sources.base_model(config, directory, source)
                 except (OSError, RecipeError) as error:
                     raise CheckpointError(
                         f"checkpoint {directory}: its adapters go on top of {source!r}, which cannot be loaded: {error}. "
                         "Put that model back, or use a checkpoint exported with its base."
                     ) from error
-                _resize(base, len(tokenizer))
+                sources.resize(base, len(tokenizer))
                 model = PeftModel.from_pretrained(base, str(directory), is_trainable=True)
         return cls(model, tokenizer, config, meta.get("source"))
 
@@ -311,116 +327,6 @@ def make_reference(policy: Policy) -> Reference:
     return Reference(policy)
 
 
-# -- where models come from ------------------------------------------------------------------------------------------
-_Parts = tuple[Any, Any, "str | None"]
-
-
-def _from_scratch(config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]) -> _Parts:
-    tokenizer = _own_tokenizer(config, texts, special_tokens)
-    size = SCRATCH[config.model]
-    shape = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=size.width,
-        intermediate_size=size.feed_forward,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        num_key_value_heads=size.heads,
-        max_position_embeddings=config.max_length,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        initializer_range=size.width**-0.5 / 2,
-    )
-    return _fresh(shape, config), tokenizer, None
-
-
-def _fresh(shape: Any, config: PolicyConfig) -> Any:
-    return AutoModelForCausalLM.from_config(shape, attn_implementation=config.attention).to(dtype=_dtype(config))
-
-
-def _own_tokenizer(config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]) -> Any:
-    texts = list(texts)
-    if not texts:
-        raise RecipeError(
-            f"policy.model {config.model!r} starts from nothing: Policy.build needs texts for its tokenizer"
-        )
-    return train_tokenizer(texts, config.tokenizer_vocab, special_tokens)
-
-
-def _from_directory(
-    directory: Path, config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]
-) -> _Parts:
-    weights = [*directory.glob("*.safetensors"), *directory.glob("*.bin")]
-    ggufs = sorted(path.name for path in directory.glob("*.gguf"))
-    if not weights and ggufs:
-        return _from_gguf(directory, ggufs[0], config)
-    if not (directory / "config.json").is_file():
-        raise CheckpointError(
-            f"policy.model: {directory} holds neither config.json nor a .gguf file; expected a Hugging Face model directory"
-        )
-    has_tokenizer = (directory / "tokenizer.json").is_file() or (directory / "tokenizer_config.json").is_file()
-    if weights or (directory / "model.safetensors.index.json").is_file():
-        checkpoint.check_weights(directory)
-        tokenizer = AutoTokenizer.from_pretrained(directory)
-        model = AutoModelForCausalLM.from_pretrained(directory, **_load_options(config))
-        return model, tokenizer, str(directory.resolve())
-    tokenizer = (
-        AutoTokenizer.from_pretrained(directory) if has_tokenizer else _own_tokenizer(config, texts, special_tokens)
-    )
-    shape = AutoConfig.from_pretrained(directory)
-    if not has_tokenizer:
-        shape.vocab_size = len(tokenizer)
-        shape.pad_token_id, shape.eos_token_id, shape.bos_token_id = (
-            tokenizer.pad_token_id,
-            tokenizer.eos_token_id,
-            None,
-        )
-    return _fresh(shape, config), tokenizer, None
-
-
-def _from_gguf(directory: Path, name: str, config: PolicyConfig) -> _Parts:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, gguf_file=name)
-        model: Any = AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, **_load_options(config))
-    except ImportError as error:
-        raise RecipeError(
-            f"policy.model: {directory / name} needs the gguf package: pip install gguf ({error})"
-        ) from error
-    # Dequantized by now; transformers refuses to save a model that says it is not.
-    model.hf_quantizer, model.is_quantized = None, False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    return model, tokenizer, str((directory / name).resolve())
-
-
-def _from_hub(config: PolicyConfig) -> _Parts:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(config.model, revision=config.revision or "main")
-        model = AutoModelForCausalLM.from_pretrained(
-            config.model, revision=config.revision or "main", **_load_options(config)
-        )
-    except (OSError, ValueError) as error:
-        raise RecipeError(
-            f"policy.model: {config.model!r} is no preset ({', '.join(SCRATCH)}), no directory here, and the hub did not "
-            f"give it: {str(error).splitlines()[0]}"
-        ) from error
-    return model, tokenizer, config.model
-
-
-def _base_model(config: PolicyConfig, directory: Path, source: str | None) -> Any:
-    """Load what a LoRA checkpoint's adapters go on top of."""
-    if source is None:
-        return AutoModelForCausalLM.from_pretrained(directory / "base", **_load_options(config))
-    path = Path(source)
-    if path.suffix == ".gguf":
-        return _from_gguf(path.parent, path.name, config)[0]
-    if path.is_dir():
-        checkpoint.check_weights(path)
-    revision = {} if path.is_dir() else {"revision": config.revision or "main"}
-    return AutoModelForCausalLM.from_pretrained(source, **revision, **_load_options(config))
-
-
 def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str]) -> Policy:
     """Go on from a checkpoint of ours: its shape and tokenizer stay; LoRA can be put on top of full weights."""
     missing = [token for token in special_tokens if token not in policy.tokenizer.get_vocab()]
@@ -430,70 +336,13 @@ def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str
                 f"policy.model: the checkpoint {config.model} lacks the special tokens {missing}; start anew"
             )
         return policy
-    new_ids = _add_tokens(policy.model, policy.tokenizer, special_tokens)
+    new_ids = sources.add_tokens(policy.model, policy.tokenizer, special_tokens)
     if config.lora is None:
         return policy
     merged = PolicyConfig(**{**asdict(policy.config), "lora": None})
     merged.lora = config.lora
-    model = _with_lora(policy.model, config.lora, new_ids)
+    model = sources.with_lora(policy.model, config.lora, new_ids)
     return Policy(model, policy.tokenizer, merged, None)
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(".gguf")
-
-
-def _dtype(config: PolicyConfig) -> torch.dtype:
-    return torch.float32 if config.dtype == "auto" else getattr(torch, config.dtype)
-
-
-def _load_options(config: PolicyConfig) -> dict[str, Any]:
-    dtype = "auto" if config.dtype == "auto" else _dtype(config)
-    return {"dtype": dtype, "attn_implementation": config.attention}
-
-
-# -- new tokens, adapters --------------------------------------------------------------------------------------------
-def _add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> list[int]:
-    """Add special tokens, give each new one a row near the mean of all, and return the ids of all of them."""
-    missing = [token for token in tokens if token not in tokenizer.get_vocab()]
-    if missing:
-        tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
-    _resize(model, len(tokenizer))
-    ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in missing]
-    if ids:  # rows that say the same would get the same gradient: a little noise tells them apart
-        tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
-        layers = [model.get_input_embeddings()] + ([] if tied else [model.get_output_embeddings()])
-        for layer in layers:
-            weight = layer.weight.data
-            old = torch.ones(weight.shape[0], dtype=torch.bool)
-            old[ids] = False
-            noise = torch.randn(len(ids), weight.shape[1]) * float(weight[old].float().std()) * 0.1
-            weight[ids] = (weight[old].float().mean(0) + noise.to(weight.device)).to(weight.dtype)
-    return sorted({int(tokenizer.convert_tokens_to_ids(token)) for token in tokens})
-
-
-def _resize(model: Any, vocab: int) -> None:
-    if model.get_input_embeddings().weight.shape[0] < vocab:  # models may have spare rows; keep those
-        model.resize_token_embeddings(vocab, mean_resizing=False)
-
-
-def _with_lora(model: Any, lora: LoraConfig, new_ids: list[int]) -> Any:
-    from peft import LoraConfig as PeftLora
-    from peft import get_peft_model
-
-    embeddings = model.get_input_embeddings()
-    name = next(name for name, module in model.named_modules() if module is embeddings).rpartition(".")[2]
-    return get_peft_model(
-        model,
-        PeftLora(
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=lora.targets[0] if lora.targets == ["all-linear"] else list(lora.targets),
-            trainable_token_indices={name: new_ids} if new_ids else None,
-            task_type="CAUSAL_LM",
-        ),
-    )
 
 
 @contextlib.contextmanager
@@ -506,16 +355,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
-    """Switch dropout off inside the block, and nothing else: gradient checkpointing needs its layers in training mode."""
-    training = [m for m in module.modules() if m.training]
-    for m in training:
-        m.training = isinstance(m, GradientCheckpointingLayer) and bool(getattr(m, "gradient_checkpointing", False))
-    try:
-        yield
-    finally:
-        for m in training:
-            m.training = True

@@ -13,6 +13,7 @@ from typing import Any
 from crossagent.policy.config import PromptConfig
 from crossagent.policy.template import COMPACT_TASK, chat_segments, compact_segments
 
+_TASK = "You act in a world, one action per turn."
 _CACHE = 50_000
 """Texts whose ids are remembered; observations repeat a lot within a group."""
 
@@ -102,13 +103,11 @@ class PromptFormat:
 
     def system_text(self, spaces: Sequence[str]) -> str:
         """Return what the prompt says about these spaces, before the instruction."""
-        headers = " ".join(self.headers[space] for space in spaces)
+        if self.config.fragments == "headers":
+            headers = " ".join(self.headers[space] for space in spaces)
+            return headers if self._compact else f"{_TASK} Start each answer with one of: {headers}\n\n"
         full = "\n".join(self.fragments[space].strip() for space in spaces)
-        if self._compact:
-            return full if self.config.fragments == "full" else headers
-        if self.config.fragments == "full":
-            return f"You act in a world, one action per turn. Answer with one action and nothing else.\n\n{full}\n\n"
-        return f"You act in a world, one action per turn. Start each answer with one of: {headers}\n\n"
+        return full if self._compact else f"{_TASK} Answer with one action and nothing else.\n\n{full}\n\n"
 
     def _instruction(self, instruction: str) -> tuple[int, ...]:
         if self._compact:

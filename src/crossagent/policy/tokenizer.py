@@ -1,6 +1,6 @@
 r"""The tokenizer of a scratch model: few, whole, copyable tokens, made on the spot from the texts of the task at hand.
 
-Pieces are words, numbers, ``_suffixes`` of identifiers and single punctuation marks. A word is the *same* token wherever
+Pieces are words, numbers with their sign, ``_suffixes`` of identifiers and single punctuation marks. A word is the *same* token wherever
 it stands, so that what an observation names can be copied into an action: the space before it is part of the token, and
 where there is none, the mark before it says so (``mine(oak_log)`` → ``␣mine`` ``(⁀`` ``␣oak`` ``_log`` ``)``, in which
 ``⁀`` takes the following space back). Whole pieces are in the vocabulary; anything else falls back to merges and bytes,
@@ -43,10 +43,17 @@ _JOIN = "\x1f"
 _JOINING = "\n" + "".join(sorted(set(string.punctuation) - {"_"}))
 """Characters after which a word that follows directly gets its space, and the character the mark that takes it back."""
 _PIECES = (
-    r"[ _]?\p{L}+|[ _]?\p{N}+"  # a word, a number, the rest of an identifier
+    r"[ _]?\p{L}+|[ _]?\p{N}+| -\p{N}+"  # a word, a number, the rest of an identifier
     rf"|(?! _[\p{{L}}\p{{N}}]) ?[^\s\p{{L}}\p{{N}}{_JOIN}](?:{_JOIN}(?= ))?"  # punctuation
     rf"|\n(?:{_JOIN}(?= ))?| +(?= )|{_JOIN}!|[\s\S]"
 )
+
+
+def _joint(mark: str) -> str:
+    """Match a character that a word or a number, maybe a negative one, follows directly."""
+    if mark == "-":  # a sign belongs to its number
+        return r"-(?=\p{L})|(?<! )-(?=\p{N})"
+    return rf"{re.escape(mark)}(?=[\p{{L}}\p{{N}}]|-\p{{N}})"
 
 
 def train_tokenizer(
@@ -66,7 +73,7 @@ def train_tokenizer(
     normalizer = normalizers.Sequence(
         [
             normalizers.Replace(_JOIN, _JOIN + "!"),
-            *(normalizers.Replace(Regex(rf"{re.escape(c)}(?=[\p{{L}}\p{{N}}])"), f"{c}{_JOIN} ") for c in _JOINING),
+            *(normalizers.Replace(Regex(_joint(mark)), f"{mark}{_JOIN} ") for mark in _JOINING),
         ]
     )
     pre_tokenizer = pre_tokenizers.Sequence(

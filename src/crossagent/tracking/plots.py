@@ -61,6 +61,7 @@ def plot_stages(summary: Mapping[str, Any], experts: Mapping[str, Any], out: Pat
     if not stages or not suites:
         return False
     figure = _figure(11, 3.4 * len(suites))
+    colors = _colors([kind for s in stages for kinds in s["eval"].values() for kind in kinds])
     positions = range(len(stages))
     for row, suite in enumerate(suites):
         left = figure.add_subplot(len(suites), 2, 2 * row + 1)
@@ -75,9 +76,11 @@ def plot_stages(summary: Mapping[str, Any], experts: Mapping[str, Any], out: Pat
             low = [v - cell["ci95"][0] for v, (_, cell) in zip(values, points, strict=True)]
             high = [cell["ci95"][1] - v for v, (_, cell) in zip(values, points, strict=True)]
             style = "o-" if kind == "mixed" else "s:"
-            left.errorbar([x for x, _ in points], values, yerr=[low, high], fmt=style, capsize=3, label=kind)
+            left.errorbar(
+                [x for x, _ in points], values, yerr=[low, high], fmt=style, capsize=3, label=kind, color=colors[kind]
+            )
         for interface, cell in experts.get(suite, {}).items():
-            left.axhline(cell["success"], linestyle="--", linewidth=0.8, alpha=0.5)
+            left.axhline(cell["success"], linestyle="--", linewidth=0.8, alpha=0.6, color=colors.get(interface))
             left.text(len(stages) - 0.6, cell["success"], f"expert {interface}", fontsize=6, va="bottom", ha="right")
         left.set(title=f"{suite}: success", ylim=(-0.02, 1.05), xticks=list(positions))
         left.set_xticklabels([s["stage"] for s in stages])
@@ -88,13 +91,19 @@ def plot_stages(summary: Mapping[str, Any], experts: Mapping[str, Any], out: Pat
         cells = [s["eval"].get(suite, {}).get("mixed", {}) for s in stages]
         for space in list(dict.fromkeys(name for cell in cells for name in cell.get("shares", {}))):
             heights = [cell.get("shares", {}).get(space, 0.0) for cell in cells]
-            right.bar(list(positions), heights, bottom=bottom, label=space, width=0.6)
+            right.bar(list(positions), heights, bottom=bottom, label=space, width=0.6, color=colors.get(space))
             bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
         right.set(title=f"{suite}: share of turns per space, mixed agent", ylim=(0, 1.05), xticks=list(positions))
         right.set_xticklabels([s["stage"] for s in stages])
-        right.legend(fontsize=7)
+        right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, out)
     return True
+
+
+def _colors(kinds: Sequence[str]) -> dict[str, str]:
+    """Return one colour per agent and space, the same in every panel."""
+    spaces = [kind for kind in dict.fromkeys(kinds) if kind != "mixed"]
+    return {"mixed": "black", "none": "lightgrey", **{space: f"C{i}" for i, space in enumerate(spaces)}}
 
 
 def _figure(width: float, height: float) -> Any:

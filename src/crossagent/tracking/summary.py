@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from crossagent.tracking.files import write_json
+from crossagent.tracking.files import read_json, write_json
 
 CELL_KEYS = ("success", "ci95", "return", "episodes", "turns", "ticks", "cost", "shares")
 """What a cell of ``summary.json`` holds, in this order."""
@@ -101,6 +101,22 @@ def cells_table(cells: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     return result
 
 
+def show(path: Path, console: Console) -> dict[str, Any]:
+    """Print the table of a complete run's directory and return its summary."""
+    content: dict[str, Any] = read_json(path / "summary.json")
+    experts = path / "experts.json"
+    print_wide(console, table(content, read_json(experts) if experts.is_file() else {}))
+    total = sum(stage["seconds"] for stage in content["stages"])
+    console.print(f"{path / 'summary.json'}: {len(content['stages'])} stages in {total:.0f} s", highlight=False)
+    return content
+
+
+def show_complete(path: Path, console: Console) -> dict[str, Any]:
+    """Say that a run is complete, and print its table."""
+    console.print(f"{path} is complete; nothing is run again. Its table:", highlight=False, soft_wrap=True)
+    return show(path, console)
+
+
 def print_wide(console: Console, rendered: Table) -> None:
     """Print a table as wide as it needs, also where the output is narrow or redirected: nothing is cut."""
     console.width = max(console.width, console.measure(rendered, options=console.options.update(width=400)).maximum)
@@ -115,13 +131,16 @@ def _spaces(summary: Mapping[str, Any], experts: Mapping[str, Mapping[str, Any]]
 
 def _numbers(cell: Mapping[str, Any], spaces: Sequence[str]) -> list[str]:
     low, high = cell["ci95"]
+    rows = {
+        "return": "{:.3f}",
+        "episodes": "{}",
+        "turns": "{:.1f}",
+        "ticks": "{:.0f}",
+        "cost": "{:.2f}",
+    }
     return [
         f"{100 * cell['success']:.1f} %",
         f"{100 * low:.0f}–{100 * high:.0f}",
-        f"{cell['return']:.3f}",
-        str(cell["episodes"]),
-        f"{cell['turns']:.1f}",
-        f"{cell['ticks']:.0f}",
-        f"{cell['cost']:.2f}",
-        *(f"{100 * cell['shares'].get(space, 0.0):.0f} %" for space in spaces),
+        *(form.format(cell[key]) if key in cell else "" for key, form in rows.items()),
+        *(f"{100 * cell['shares'].get(space, 0.0):.0f} %" if "shares" in cell else "" for space in spaces),
     ]

@@ -15,17 +15,13 @@ from typing import Any
 import lightning
 import torch
 
-from crossagent.errors import CrossAgentError
+from crossagent.errors import StageInterrupted
 from crossagent.training.stage import StageRun
 
 log = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
 RESUME = "resume.ckpt"
 BEST = "best"
-
-
-class StageInterrupted(CrossAgentError):
-    """A stage was asked to stop and has written a resume point; the same command goes on from there."""
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

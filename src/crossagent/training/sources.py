@@ -156,7 +156,8 @@ class MtrlSource:
         seed: int,
     ) -> None:
         """Play ``tasks`` in ``pool`` with ``sampler``; ``max_new_tokens`` holds where the config says 0."""
-        self.config, self.spaces, self.weights = config, tuple(spaces), dict(weights)
+        self.config, self.spaces = config, tuple(spaces)
+        self.weights: Mapping[str, float] = dict(weights)
         self.pool, self.sampler, self.prompt, self.seed = pool, sampler, prompt, seed
         self.params = SamplingParams(config.temperature, config.max_new_tokens or max_new_tokens)
         self.picker = TaskPicker(tasks, config, seed)

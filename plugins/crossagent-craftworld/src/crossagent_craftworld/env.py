@@ -126,7 +126,7 @@ class CraftWorld(Environment):
         world, state, pointer, episode = snapshot
         if world is not self._world:
             raise ValueError("the snapshot is of another episode: snapshots end with the reset that follows them")
-        world.load(state)
+        self.world.load(state)
         self.interface("pointer").load(pointer)
         self.restore_episode_state(episode)
 

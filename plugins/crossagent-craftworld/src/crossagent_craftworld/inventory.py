@@ -69,6 +69,7 @@ class Inventory:
 
     def add(self, item: str, count: int) -> int:
         """Put items in: onto equal stacks (the held one first), then into the first free slot; return the rest."""
+        self.end_drag()
         most = stack_size(item)
         stacks = self.stacks()
         order = [self.selected, *(i for i in range(36) if i != self.selected)]
@@ -176,6 +177,7 @@ class Inventory:
         """
         window, slot = self.window, self.hovered()
         assert window is not None
+        self.end_drag()
         double = button == "left" and not shift and self._last[0] == slot and now - self._last[1] <= _DOUBLE
         self._last = (slot, now) if button == "left" else (-1, -1000)
         result = slot == 0 and window.grid_width > 0
@@ -201,10 +203,14 @@ class Inventory:
         window.cursor = carried
         window.drag(slots, "left" if button == "left" else "right")
 
+    def end_drag(self) -> None:
+        """Let the drag under way be what it is; whatever else changes the slots does this first."""
+        self._press = None
+
     def release(self, button: str) -> None:
         """Let a mouse button go: the drag is what it is."""
         if self._press is not None and self._press[0] == button:
-            self._press = None
+            self.end_drag()
 
     # -- snapshots -----------------------------------------------------------------------------------------------
     def save(self) -> tuple[Any, ...]:

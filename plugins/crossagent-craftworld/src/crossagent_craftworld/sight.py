@@ -22,6 +22,8 @@ from crossagent_craftworld.world import TURN, World
 RANGE = 24.0
 _NEAR = 6.0
 """Up to here a block counts as visible only when the rounded movement really puts the crosshair on it."""
+_FAR = 10.0
+"""Beyond this a block counts as visible only by its middle."""
 _TRIES = 3
 """Cells of one kind that are looked at, nearest first."""
 _PIXELS_PER_RADIAN = TURN / math.tau
@@ -69,22 +71,19 @@ def aim(world: World, point: tuple[float, float, float], quantum: int) -> tuple[
     return snap(turn, quantum), snap(pitch - world.pitch, quantum)
 
 
-def _points(state: int, cell: Cell) -> list[tuple[float, float, float]]:
-    """Return where to aim at a block: the middle of its outline, then near its top and its sides."""
+@functools.cache
+def _spots(state: int, faces: tuple[bool, bool]) -> tuple[tuple[float, float, float], ...]:
+    """Return where to aim at a block, inside its cell: the middle of its outline, near its top, its faces to the eye.
+
+    ``faces``: whether the eye is on the low side along x and z.
+    """
     boxes = OUTLINES[state]
     x0, y0, z0 = min(b[0] for b in boxes), min(b[1] for b in boxes), min(b[2] for b in boxes)
     x1, y1, z1 = max(b[3] for b in boxes), max(b[4] for b in boxes), max(b[5] for b in boxes)
-    x, y, z = cell
-    mx, my, mz = x + (x0 + x1) / 2, y + (y0 + y1) / 2, z + (z0 + z1) / 2
-    inset = 0.1
-    return [
-        (mx, my, mz),
-        (mx, y + y1 - inset * (y1 - y0), mz),
-        (mx, my, z + z0 + inset * (z1 - z0)),
-        (mx, my, z + z1 - inset * (z1 - z0)),
-        (x + x0 + inset * (x1 - x0), my, mz),
-        (x + x1 - inset * (x1 - x0), my, mz),
-    ]
+    mx, my, mz = (x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2
+    near_x = x0 + 0.1 * (x1 - x0) if faces[0] else x1 - 0.1 * (x1 - x0)
+    near_z = z0 + 0.1 * (z1 - z0) if faces[1] else z1 - 0.1 * (z1 - z0)
+    return ((mx, my, mz), (mx, y1 - 0.1 * (y1 - y0), mz), (mx, my, near_z), (near_x, my, mz))
 
 
 def block(world: World, cell: Cell, quantum: int) -> Thing | None:
@@ -92,17 +91,24 @@ def block(world: World, cell: Cell, quantum: int) -> Thing | None:
     state = world.grid.get(*cell)
     if not OUTLINES[state]:
         return None
-    eye = world.eye()
-    for point in _points(state, cell):
-        dx, dy, dz = point[0] - eye[0], point[1] - eye[1], point[2] - eye[2]
+    ex, ey, ez = world.eye()
+    cast = world.grid.cast
+    x, y, z = cell
+    for i, (px, py, pz) in enumerate(_spots(state, (ex < x + 0.5, ez < z + 0.5))):
+        dx, dy, dz = x + px - ex, y + py - ey, z + pz - ez
         length = math.sqrt(dx * dx + dy * dy + dz * dz)
-        if length > RANGE:
+        if length > RANGE or (i and length > _FAR) or length < 1e-6:
             return None
-        turn, tilt = aim(world, point, quantum)
-        ray = world.view(turn, tilt) if length <= _NEAR else (dx / length, dy / length, dz / length)
-        found = world.grid.cast(*eye, *ray, length + 1.0)
+        point = (x + px, y + py, z + pz)
+        turn = None
+        if length <= _NEAR:
+            turn = aim(world, point, quantum)
+            found = cast(ex, ey, ez, *world.view(*turn), length + 1.0)
+        else:
+            found = cast(ex, ey, ez, dx / length, dy / length, dz / length, length + 1.0)
         if found is not None and found[0] == cell:
-            return Thing(NAMES[state], "block", turn, tilt, found[2], cell, point)
+            turn = turn or aim(world, point, quantum)
+            return Thing(NAMES[state], "block", *turn, found[2], cell, point)
     return None
 
 
@@ -240,11 +246,7 @@ def find(world: World, name: str, quantum: int) -> Thing | None:
         if NAMES[world.grid.get(x + dx, y + dy, z + dz)] == name
     ]
     cells.sort()
-    for _, cell in cells[:40]:
-        thing = block(world, cell, quantum)
-        if thing is not None:
-            return thing
-    return None
+    return next((found for _, cell in cells[:40] if (found := block(world, cell, quantum)) is not None), None)
 
 
 def clip(pixels: int, limit: int) -> int:

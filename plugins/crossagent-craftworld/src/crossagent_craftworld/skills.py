@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crossagent.plugin import ExpertStuck, Param, RawTick, SkillFailed, SkillSpec
@@ -48,6 +49,8 @@ class SkillsInterface:
     def __init__(self, env: CraftWorld, full: bool) -> None:
         self._env = env
         self.full = full
+        self._end = 0
+        """Length of the tick log at which the skill under way has used up its budget."""
         self._mouse = motor.Limits(env.camera_quantum, env.camera_limit)
         self._specs = tuple(SkillSpec(s.name, s.params, _FULL.get(s.name, s.doc) if full else s.doc) for s in SPECS)
         self._run: dict[str, Callable[..., None]] = {
@@ -69,6 +72,7 @@ class SkillsInterface:
             raise SkillFailed(f"{name} takes {len(spec.params)} name{'s' * (len(spec.params) != 1)}")
         if self._env.over:
             return
+        self._end = len(self._env.tick_log) + BUDGET
         try:
             self._run[name](*args)
         except Stuck as stuck:
@@ -78,7 +82,7 @@ class SkillsInterface:
     def _until(self, step: Callable[[], RawTick | None], budget: int = BUDGET) -> None:
         """Take the ticks ``step`` gives until it gives none; fails when the budget is used up."""
         env = self._env
-        for _ in range(budget):
+        for _ in range(min(budget, self._end - len(env.tick_log))):
             if env.over:
                 return
             raw = step()
@@ -140,16 +144,17 @@ class SkillsInterface:
         self._until(lambda: motor.dig(world, thing.cell, self._mouse))
         if self._env.over:
             return
-        x, y, z = thing.cell
-        middle = (x + 0.5, y + 0.5, z + 0.5)
+        with suppress(Stuck):  # the block is mined, even if its drop lies where one cannot walk
+            self._gather((thing.cell[0] + 0.5, thing.cell[1] + 0.5, thing.cell[2] + 0.5))
+
+    def _gather(self, middle: tuple[float, float, float]) -> None:
+        """Wait until what dropped has fallen, and walk over it."""
+        world = self._env.world
         self._until(lambda: None if not world.drops or self._fallen(middle) else RawTick(), 30)
         for drop in list(world.drops):
             b = drop.body
             if (b.x - middle[0]) ** 2 + (b.z - middle[2]) ** 2 < 4 and drop in world.drops:
-                try:
-                    self._until(lambda d=drop: self._pick_up(d), 60)  # type: ignore[misc]
-                except Stuck:
-                    continue  # it lies where one cannot walk: the block is mined all the same
+                self._until(lambda d=drop: self._pick_up(d), 60)  # type: ignore[misc]
 
     def _fallen(self, middle: tuple[float, float, float]) -> bool:
         near = [d for d in self._env.world.drops if (d.body.x - middle[0]) ** 2 + (d.body.z - middle[2]) ** 2 < 4]
@@ -269,27 +274,17 @@ class SkillsInterface:
         if not recipes:
             raise Stuck(f"ingredients of {name} are missing")
         by_hand = any(not r.needs_table for r in recipes)
-        window = world.inventory.window
-        if window is not None and window.grid_width == 0:
-            self._no_window()
-            window = None
         if not self.full and not by_hand:
             raise Stuck(f"{name} needs a table")
-        if window is None or (window.grid_width == 2 and not by_hand):
-            if not by_hand:
-                self._find("crafting_table", "block")
+        window = world.inventory.window
+        if window is None or window.grid_width < (2 if by_hand else 3):
             self._open("inventory" if by_hand else "crafting_table")
-        made = sum(e.count for e in self._env.events if e.kind == "craft_item" and e.name == name)
+        made = self._made(name)
 
         def step() -> RawTick | None:
             now = world.inventory.window
-            if (
-                now is None
-                or sum(e.count for e in self._env.events if e.kind == "craft_item" and e.name == name) > made
-            ):
+            if now is None or self._made(name) > made:
                 return None
-            if not self.full and now.grid_width == 3 and not by_hand:
-                raise Stuck(f"{name} needs a table")
             try:
                 click = crafting.next_click(name, now)
             except ExpertStuck as stuck:
@@ -301,6 +296,9 @@ class SkillsInterface:
         finally:
             if not self._env.over:
                 self._no_window()
+
+    def _made(self, name: str) -> int:
+        return sum(e.count for e in self._env.events if e.kind == "craft_item" and e.name == name)
 
     def _close(self) -> None:
         if self._env.world.inventory.window is None:

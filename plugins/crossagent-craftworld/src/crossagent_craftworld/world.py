@@ -159,6 +159,8 @@ class World:
         was_open = inventory.window is not None
         dx, dy = raw.camera
         if was_open:
+            for button in sorted(self.buttons - buttons):
+                inventory.release(button)  # a movement with the button up is no drag
             passed = inventory.move_cursor(dx, dy)
             if passed:
                 inventory.drag(passed)
@@ -199,6 +201,7 @@ class World:
         for n in range(1, 10):
             if str(n) in fresh:
                 if window is not None:
+                    inventory.end_drag()
                     self._window_events(window.swap_hotbar(inventory.hovered(), n))
                 elif inventory.selected != n - 1:
                     inventory.selected = n - 1
@@ -206,6 +209,7 @@ class World:
         if "q" in fresh:
             whole = "left.control" in keys
             if window is not None:
+                inventory.end_drag()
                 self._window_events(window.drop(inventory.hovered(), whole))
             else:
                 stack = inventory.take_held(64 if whole else 1)
@@ -235,8 +239,6 @@ class World:
         for button in ("left", "right"):
             if button in buttons and button not in self.buttons:
                 self._window_events(self.inventory.press(button, shift, self.time))
-            elif button in self.buttons and button not in buttons:
-                self.inventory.release(button)
 
     # -- attack and use ------------------------------------------------------------------------------------------
     def _mouse_in_world(self, buttons: frozenset[str]) -> None:
