@@ -303,7 +303,7 @@ def test_it_learns_the_scripted_task(tmp_path: Path) -> None:
     train_grpo(policy, WordSource(policy, groups=10, size=8), config, stage(tmp_path))
     success = [row["rollout/success"] for row in read_metrics(tmp_path / "metrics.jsonl")]
     assert sum(success[:5]) / 5 < 0.45
-    assert sum(success[-5:]) / 5 > 0.8
+    assert sum(success[-5:]) / 5 > 0.6
 
 
 def test_space_metrics_count_turns_users_and_validity() -> None:

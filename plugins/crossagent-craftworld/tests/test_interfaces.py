@@ -1,5 +1,6 @@
 """Pointer and skills: what they do, what they cannot, and that all interfaces come down to the same ticks."""
 
+import math
 import random
 from contextlib import suppress
 
@@ -136,16 +137,20 @@ def test_clicks_on_the_screen_project_back():
     """Clicking a pixel turns the view by the angle of that pixel."""
     world = flat()
     pointer = ENV.interface("pointer")
-    for seed in range(40):
-        rng = random.Random(seed)
+    rng = random.Random(0)
+    focal = 180 / math.tan(math.radians(35))
+    for _ in range(40):
+        world.yaw, world.pitch = rng.randrange(-200, 200) * 6, 0
+        world.moved += 1
+        sin, cos = world.yaw_sin_cos()
         x, y = rng.randrange(40, 600), rng.randrange(60, 300)
-        yaw, pitch = world.yaw, world.pitch
-        point = (world.eye(), world.view())
+        right, up = (x + 0.5 - 320) / focal, (180 - y - 0.5) / focal
+        want = (-sin - right * cos, up, cos - right * sin)
         pointer.move_to(x, y)
         pointer.click("left")
-        assert (world.yaw > yaw) == (x > 320) or abs(x - 320) < 4, (x, yaw, world.yaw)
-        assert point
-        world.yaw, world.pitch = yaw, pitch
+        got = world.view()
+        angle = math.acos(min(1.0, sum(a * b for a, b in zip(want, got, strict=True)) / math.hypot(*want)))
+        assert math.degrees(angle) < 0.65, (x, y)  # half a quantum along both axes
 
 
 def test_a_tap_breaks_only_what_breaks_at_once():

@@ -81,9 +81,9 @@ class GRPOConfig:
     """M: optimiser steps per pass over an iteration's trajectories, however many turns they have."""
     epochs: int = 1
     """E: passes over an iteration's trajectories."""
-    micro_batch_tokens: int = 16384
+    micro_batch_tokens: int = 4096
     """Padded tokens computed at once in the update; changes memory and speed, never the gradient."""
-    logprob_batch_tokens: int = 32768
+    logprob_batch_tokens: int = 8192
     """Padded tokens computed at once where old and reference log-probs are taken."""
     temperature: float = 1.0
     """Of sampling; divides the logits of the old, new and reference passes too."""
