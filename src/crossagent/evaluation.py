@@ -149,8 +149,8 @@ def configure_torch(recipe: Recipe) -> None:
     Raises:
         RecipeError: The accelerator is not there.
     """
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if not available.get(recipe.trainer.accelerator, lambda: True)():
+    absent = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if absent.get(recipe.trainer.accelerator, False):
         raise RecipeError(
             f"trainer.accelerator: {recipe.trainer.accelerator!r} is not available here; use trainer.accelerator=cpu"
         )
