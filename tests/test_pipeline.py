@@ -30,7 +30,7 @@ demonstrations: {episodes: 120}
 sft: {epochs: 8, batch_size: 32, lr: 4e-3}
 strl: {iterations: 1, groups: 8, group_size: 4}
 relabel: {states: 12, samples: 2, sft: {epochs: 1, batch_size: 8}}
-mtrl: {iterations: 2, groups: 2, group_size: 2, filter_zero_variance: false, drop_all_fail: false, evaluate_every: 1, keep: best}
+mtrl: {iterations: 2, groups: 2, group_size: 2, filter_zero_variance: false, drop_all_fail: false, entropy_coef: 0.01, evaluate_every: 1, keep: last}
 evaluation: {episodes: 6, validation_episodes: 2}
 tracking: {mlflow: false}
 """

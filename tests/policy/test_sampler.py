@@ -213,7 +213,7 @@ def test_a_draw_is_the_inverse_of_the_cumulative_distribution(vocab, temperature
     assert bool((upto[at, ids] >= u - 1e-5).all())
     assert bool((upto[at, ids] - exact[at, ids] <= u + 1e-5).all())
     assert bool((exact[at, ids] > 0).all())
-    torch.testing.assert_close(logprobs.double(), exact[at, ids].log(), atol=2e-5, rtol=2e-6)
+    torch.testing.assert_close(logprobs.double(), exact[at, ids].log(), atol=2e-5, rtol=1e-4)
 
 
 def test_draws_follow_the_distribution():
