@@ -144,6 +144,26 @@ def test_an_interrupted_run_goes_on_with_the_next_step(
     assert weights(tmp_path / "runs/tiny") == weights(run)
 
 
+def test_an_interrupt_while_a_stage_trains_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning makes an exit with code 1 of it, without a word."""
+    import signal
+
+    from crossagent.tracking.mlflow import Tracker
+
+    def interrupt(self: Tracker, stage: str, metrics: object, step: int) -> None:
+        if stage == "sft" and step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tracker, "log_metrics", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(plan(tmp_path), Console(quiet=True))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert len((tmp_path / "runs/tiny/sft/metrics.jsonl").read_text().splitlines()) == 2
+
+
 def test_a_complete_run_says_so_and_runs_nothing(
     unbroken: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,7 +156,12 @@ def _fit(
         **run.trainer_options,
     )
     loader: StatefulDataLoader[Any] = StatefulDataLoader(data, batch_size=None, shuffle=False, num_workers=0)
-    trainer.fit(module, loader, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+    try:
+        trainer.fit(module, loader, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+    except SystemExit as end:
+        if trainer.interrupted:  # Lightning turns Ctrl-C into exit(1), silently; who called decides what it means
+            raise KeyboardInterrupt from end
+        raise
     return int(trainer.global_step)
 
 
