@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crossagent.errors import RecipeError, lookup
+from crossagent.training.functions import ESTIMATOR, LOSS, check_name, find_function
 
 BASELINES = ("none", "mean", "leave-one-out")
 SCALES = ("none", "group", "batch", "whiten")
@@ -94,15 +96,23 @@ class GRPOConfig:
 
     # -- advantages
     estimator: str = "group"
-    """``group``: one advantage per trajectory. ``gigpo`` adds a part per turn, from turns of the group in the same state."""
+    """``group``: one advantage per trajectory. ``gigpo`` adds a part per turn, from turns of the group in the same state.
+    Or ``module:function`` with the signature of ``trajectory_advantages``."""
     baseline: str = "mean"
-    """``none``, ``mean``, ``leave-one-out``: over the trajectories of a group."""
+    """``none``, ``mean``, ``leave-one-out`` (RLOO): over the trajectories of a group."""
     scale: str = "none"
-    """``none``, ``group`` (÷ std: erases the size of λ), ``batch``, ``whiten``."""
+    """``none`` (Dr. GRPO), ``group`` (GRPO: ÷ std of the group, erases the size of λ), ``batch`` (÷ std of all returns that
+    train), ``whiten`` (all centred returns: with baseline ``mean``, REINFORCE++-baseline)."""
     gigpo_gamma: float = 0.95
     gigpo_weight: float = 1.0
     invalid_penalty: float = 0.1
     """Taken off the return for each response that is no action."""
+    overlong_buffer: int = 0
+    """Length cache of the soft overlong punishment (DAPO): the last so many tokens before the longest response cost
+    linearly more, up to ``overlong_weight`` off the return per response; 0: none."""
+    overlong_weight: float = 1.0
+    overlong_filter: bool = False
+    """Trajectories that end in a response cut at the token limit count in the baseline, but their tokens do not train."""
     filter_zero_variance: bool = True
     """Leave out groups whose returns are all equal, before any normalisation."""
     drop_all_fail: bool = True
@@ -174,17 +184,19 @@ class GRPOConfig:
             )
         if not self.temperature > 0:
             raise RecipeError(f"temperature: got {self.temperature}; expected > 0: greedy members would all be equal")
-        _one_of("estimator", self.estimator, ESTIMATORS)
+        check_name("estimator", self.estimator, ESTIMATORS)
         _one_of("baseline", self.baseline, BASELINES)
         _one_of("scale", self.scale, SCALES)
         _between("gigpo_gamma", self.gigpo_gamma, 0.0, 1.0)
         _not_negative("gigpo_weight", self.gigpo_weight)
         _not_negative("invalid_penalty", self.invalid_penalty)
+        _at_least("overlong_buffer", self.overlong_buffer, 0)
+        _not_negative("overlong_weight", self.overlong_weight)
+        self.check_overlong(self.max_new_tokens)
         _one_of("curriculum", self.curriculum, ("uniform", "uncertain"))
         _between("curriculum_floor", self.curriculum_floor, 0.0, 0.25)
         _between("curriculum_decay", self.curriculum_decay, 0.0, 1.0)
-        if ":" not in self.loss:
-            _one_of("loss", self.loss, LOSSES)
+        check_name("loss", self.loss, LOSSES)
         _one_of("ratio", self.ratio, ("token", "sequence"))
         if not 0 < self.clip_low < 1:
             raise RecipeError(
@@ -214,6 +226,35 @@ class GRPOConfig:
         if self.keep == "best" and not self.evaluate_every:
             raise RecipeError("keep: best needs evaluate_every > 0: only evaluated policies can be the best")
 
+    def check_overlong(self, limit: int) -> None:
+        """Refuse an ``overlong_buffer`` longer than the longest response; ``limit`` 0 is not known yet."""
+        if limit and self.overlong_buffer > limit:
+            raise RecipeError(
+                f"overlong_buffer: got {self.overlong_buffer}; expected at most {limit}, the longest response "
+                "(max_new_tokens): all of it would be punished"
+            )
+
+    def overlong(self, limit: int) -> tuple[int, int, float] | None:
+        """Return (limit, buffer, weight) of the soft overlong punishment; None: there is none."""
+        return (limit, self.overlong_buffer, self.overlong_weight) if self.overlong_buffer else None
+
+    def check_functions(self) -> None:
+        """Find the functions that are named ``module:function``. Imports the modules they are in, and nothing else.
+
+        Raises:
+            RecipeError: One cannot be found, or takes other arguments.
+        """
+        for name, known, signature in ((self.estimator, ESTIMATORS, ESTIMATOR), (self.loss, LOSSES, LOSS)):
+            if name not in known:
+                find_function(name, {}, signature)
+
+    def warnings(self, weights: Mapping[str, float]) -> list[str]:
+        """Return what works, but hardly as meant. ``weights`` is λ per space."""
+        if self.scale == "none" or not any(weights.values()):
+            return []
+        what = "each group's returns are divided by their own std" if self.scale == "group" else "returns are rescaled"
+        return [f"scale: {self.scale} with λ > 0: {what}, so λ no longer says what a cost is worth; expected none"]
+
 
 @dataclass
 class StrlConfig(GRPOConfig):
@@ -228,7 +269,7 @@ class StrlConfig(GRPOConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least("horizon", self.horizon, 1)
-        if self.estimator != "group":
+        if self.estimator == "gigpo":
             raise RecipeError("estimator: a single turn has no steps to give credit to; expected group")
 
 

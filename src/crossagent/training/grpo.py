@@ -9,9 +9,9 @@ gradient, and M·E steps are made however many turns were played.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +23,11 @@ import torch
 from torch import Tensor
 
 from crossagent.algorithms import (
+    ADVANTAGES,
     KL,
     LOSSES,
     aggregate,
     clip_fractions,
-    gigpo_advantages,
-    group_advantages,
     importance_weights,
     ratio,
 )
@@ -40,8 +39,9 @@ from crossagent.training.callbacks import Evaluator
 from crossagent.training.config import GRPOConfig
 from crossagent.training.data import Iterations
 from crossagent.training.fit import adamw, fit_stage, warmup_constant
+from crossagent.training.functions import ESTIMATOR, LOSS, find_function
 from crossagent.training.metrics import CollapseWatch, rollout_metrics, space_metrics
-from crossagent.training.sources import GroupSource, Played, live_trajectories
+from crossagent.training.sources import GroupSource, Played, live_trajectories, trained_trajectories
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.types import Trajectory
 
@@ -75,7 +75,7 @@ class GRPOModule(lightning.LightningModule):
         """Train ``policy`` in place. The reference, if the loss has a KL term, is the policy as it is when training begins.
 
         Raises:
-            RecipeError: ``config.loss`` names a function that does not exist.
+            RecipeError: ``config.estimator`` or ``config.loss`` names a function that does not exist.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -84,7 +84,8 @@ class GRPOModule(lightning.LightningModule):
         self.config = config
         self.seed = seed
         self.on_trajectories = on_trajectories
-        self.loss_function = _loss_function(config.loss)
+        self.estimator = find_function(config.estimator, ADVANTAGES, ESTIMATOR)
+        self.loss_function = find_function(config.loss, LOSSES, LOSS)
         self.metrics: dict[str, float] = {}
         """Of the last iteration."""
         self.rows_done = 0
@@ -102,7 +103,7 @@ class GRPOModule(lightning.LightningModule):
         with timed("time/rollout", metrics):
             played = self.source.play(iteration)
         self.on_trajectories(iteration + 1, played.trajectories)
-        keep = live_trajectories(played, self.config)
+        keep = trained_trajectories(played, self.config)
         rows = rows_from_trajectories(played.trajectories, concatenate=self.config.concatenate, train=keep)
         with timed("time/logprobs", metrics):
             scored = self.score(rows)
@@ -139,9 +140,9 @@ class GRPOModule(lightning.LightningModule):
         return Scored(rows, old, ref if self._reference else None, entropy if recompute else None)
 
     def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
-        """Return one advantage per trajectory and turn; NaN where a member was dropped.
+        """Return one advantage per trajectory and turn; NaN where the member was dropped or its group cannot teach.
 
-        The baseline is over trajectories; only GiGPO's step part looks at turns.
+        The baseline is over trajectories; only GiGPO's step part looks at turns. What does not train enters no statistic.
         """
         c = self.config
         rewards = [list(r) for r in played.rewards]
@@ -151,34 +152,31 @@ class GRPOModule(lightning.LightningModule):
                 for token, (turn, trains) in enumerate(zip(row.turns, row.loss_mask, strict=True)):
                     if trains:
                         rewards[row.trajectory][turn] -= float(penalty[token])
-        returns = torch.tensor(
-            [r if r != r else sum(own) for r, own in zip(played.returns, rewards, strict=True)], dtype=torch.float64
-        ).float()
-        group = torch.tensor([t.group for t in played.trajectories], dtype=torch.int64)
-        if c.estimator == "gigpo":
-            owner = [i for i, t in enumerate(played.trajectories) for _ in t.turns]
-            anchors: dict[str, int] = {}
-            keys = [
-                # A turn without a key is a state of its own: it is compared with nothing.
-                anchors.setdefault(turn.anchor_key or f"\0{i}/{k}", len(anchors))
-                for i, t in enumerate(played.trajectories)
-                for k, turn in enumerate(t.turns)
-            ]
-            flat = gigpo_advantages(
-                returns,
-                group,
-                torch.tensor([r for own in rewards for r in own]),
-                torch.tensor(owner, dtype=torch.int64),
-                torch.tensor(keys, dtype=torch.int64),
-                gamma=c.gigpo_gamma,
-                step_weight=c.gigpo_weight,
-                baseline=c.baseline,
-                scale=c.scale,
-            ).tolist()
-            values = iter(flat)
-            return [[next(values) for _ in t.turns] for t in played.trajectories]
-        whole = group_advantages(returns, group, baseline=c.baseline, scale=c.scale).tolist()
-        return [[a] * len(t.turns) for a, t in zip(whole, played.trajectories, strict=True)]
+        live = live_trajectories(played, c)
+        returns = [sum(own) if alive else math.nan for alive, own in zip(live, rewards, strict=True)]
+        anchors: dict[str, int] = {}
+        keys = [
+            # A turn without a key is a state of its own: it is compared with nothing.
+            anchors.setdefault(turn.anchor_key or f"\0{i}/{k}", len(anchors))
+            for i, t in enumerate(played.trajectories)
+            for k, turn in enumerate(t.turns)
+        ]
+        flat = self.estimator(
+            torch.tensor(returns, dtype=torch.float64).float(),
+            torch.tensor([t.group for t in played.trajectories], dtype=torch.int64),
+            torch.tensor([r for own in rewards for r in own], dtype=torch.float32),
+            torch.tensor([i for i, t in enumerate(played.trajectories) for _ in t.turns], dtype=torch.int64),
+            torch.tensor(keys, dtype=torch.int64),
+            baseline=c.baseline,
+            scale=c.scale,
+            gamma=c.gigpo_gamma,
+            step_weight=c.gigpo_weight,
+        )
+        if not isinstance(flat, Tensor) or flat.shape != (len(keys),):
+            got = tuple(flat.shape) if isinstance(flat, Tensor) else type(flat).__name__
+            raise RecipeError(f"estimator: {c.estimator!r} returned {got}; expected a tensor of ({len(keys)},), one per turn")
+        values = iter(flat.tolist())
+        return [[next(values) for _ in t.turns] for t in played.trajectories]
 
     def update(self, scored: Scored, iteration: int) -> dict[str, float]:
         """Make the iteration's optimiser steps; returns means over trained tokens. Nothing to train: no step."""
@@ -421,19 +419,6 @@ def _padded(values: Sequence[Tensor], width: int) -> Tensor:
     for k, value in enumerate(values):
         result[k, : len(value)] = value
     return result
-
-
-def _loss_function(name: str) -> Callable[..., Tensor]:
-    if ":" not in name:
-        return LOSSES[name]
-    module, _, function = name.partition(":")
-    try:
-        found: Callable[..., Tensor] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(
-            f"loss: cannot load {name!r}: {error}; expected module:function, or one of {list(LOSSES)}"
-        ) from error
-    return found
 
 
 def train_grpo(policy: Policy, source: GroupSource, config: GRPOConfig, run: StageRun) -> StageResult:
