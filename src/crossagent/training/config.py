@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from crossagent.errors import RecipeError, lookup
+from crossagent.rollout.config import NOT_OFFERED
 from crossagent.training.functions import ESTIMATOR, LOSS, check_name, find_function
 
 BASELINES = ("none", "mean", "leave-one-out")
@@ -141,7 +143,9 @@ class GRPOConfig:
     max_length: int = 512
     """The constant of ``seq-mean-token-sum-norm``."""
     kl_coef: float = 0.0
-    """β of the KL to the policy the stage began with; 0: no reference is kept."""
+    """β of the KL to the reference; 0: no reference is kept."""
+    reference: str = "start"
+    """``start``: the policy the stage begins with; or the name of an earlier stage, whose policy is loaded beside."""
     kl: str = "k3"
     """``k1``, ``k2``, ``k3``."""
     kl_in: str = "loss"
@@ -163,6 +167,8 @@ class GRPOConfig:
     """Which policy the stage ends with: ``last``, or ``best`` of those evaluated."""
     checkpoint_every: int = 1
     """Iterations between checkpoints an interrupted stage resumes from; 0: none."""
+
+    NOT_OFFERED: ClassVar[Mapping[str, str]] = NOT_OFFERED
 
     def __post_init__(self) -> None:
         _at_least("iterations", self.iterations, 1)
@@ -212,6 +218,10 @@ class GRPOConfig:
         _one_of("kl_in", self.kl_in, ("loss", "reward"))
         if self.kl_coef > 0 and self.kl == "k1" and self.kl_in == "loss":
             raise RecipeError("kl: k1 in the loss has an expected gradient of 0; expected k2 or k3, or kl_in: reward")
+        if self.reference != "start" and not self.kl_coef:
+            raise RecipeError(
+                f"reference: got {self.reference!r} with kl_coef 0; expected kl_coef > 0: nothing else uses it"
+            )
         _not_negative("entropy_coef", self.entropy_coef)
         _one_of("old_logprobs", self.old_logprobs, ("recompute", "sampler"))
         _one_of("importance", self.importance, ("none", "truncate", "mask"))
@@ -290,6 +300,8 @@ class RelabelConfig:
     """The most frequent space of the result has at most this many times the rows of the rarest; 0: as they come."""
     sft: SFTConfig = field(default_factory=lambda: SFTConfig(epochs=1.0, lr=2e-4))
     """The short supervised training on the result."""
+
+    NOT_OFFERED: ClassVar[Mapping[str, str]] = NOT_OFFERED
 
     def __post_init__(self) -> None:
         _at_least("states", self.states, 1)

@@ -71,8 +71,10 @@ class GRPOModule(lightning.LightningModule):
         *,
         seed: int = 0,
         on_trajectories: Callable[[int, Sequence[Trajectory]], None] = lambda *_: None,
+        reference: Policy | None = None,
     ) -> None:
-        """Train ``policy`` in place. The reference, if the loss has a KL term, is the policy as it is when training begins.
+        """Train ``policy`` in place. If there is a KL term, it is to ``reference``; None: to the policy as it is when
+        training begins.
 
         Raises:
             RecipeError: ``config.estimator`` or ``config.loss`` names a function that does not exist.
@@ -90,6 +92,7 @@ class GRPOModule(lightning.LightningModule):
         """Of the last iteration."""
         self.rows_done = 0
         self.watch = CollapseWatch()
+        self._reference_policy = [reference or policy]
         self._reference: list[Reference] = []  # in a list, so that its weights are no part of this module
         self._reference_state: dict[str, Tensor] | None = None
 
@@ -174,7 +177,9 @@ class GRPOModule(lightning.LightningModule):
         )
         if not isinstance(flat, Tensor) or flat.shape != (len(keys),):
             got = tuple(flat.shape) if isinstance(flat, Tensor) else type(flat).__name__
-            raise RecipeError(f"estimator: {c.estimator!r} returned {got}; expected a tensor of ({len(keys)},), one per turn")
+            raise RecipeError(
+                f"estimator: {c.estimator!r} returned {got}; expected a tensor of ({len(keys)},), one per turn"
+            )
         values = iter(flat.tolist())
         return [[next(values) for _ in t.turns] for t in played.trajectories]
 
@@ -294,7 +299,7 @@ class GRPOModule(lightning.LightningModule):
                 f"trainer.devices: got {self.trainer.world_size} processes; expected 1: GRPO plays and trains in one process"
             )
         if self.config.kl_coef > 0 and not self._reference:
-            self._reference = [make_reference(self.policy)]
+            self._reference = [make_reference(self._reference_policy[0])]
             if self._reference_state is not None:
                 self._reference[0].load_state_dict(self._reference_state)
                 self._reference_state = None
@@ -421,11 +426,14 @@ def _padded(values: Sequence[Tensor], width: int) -> Tensor:
     return result
 
 
-def train_grpo(policy: Policy, source: GroupSource, config: GRPOConfig, run: StageRun) -> StageResult:
+def train_grpo(
+    policy: Policy, source: GroupSource, config: GRPOConfig, run: StageRun, *, reference: Policy | None = None
+) -> StageResult:
     """Train ``policy`` in place on what ``source`` plays; writes ``metrics.jsonl`` and ``checkpoint/``.
 
     One row of metrics per iteration. A stage that was stopped goes on from its resume point, bit by bit. With
-    ``keep: best`` the checkpoint, and ``policy``, are the best of those that ``run.evaluate`` saw.
+    ``keep: best`` the checkpoint, and ``policy``, are the best of those that ``run.evaluate`` saw. The KL is to ``reference``;
+    None: to ``policy`` as it begins.
 
     Raises:
         RecipeError: ``evaluate_every`` without ``run.evaluate``.
@@ -433,7 +441,7 @@ def train_grpo(policy: Policy, source: GroupSource, config: GRPOConfig, run: Sta
     """
     if config.evaluate_every and run.evaluate is None:
         raise RecipeError(f"{run.name}.evaluate_every: this run has nothing to evaluate with; set it to 0")
-    module = GRPOModule(policy, source, config, seed=run.seed, on_trajectories=run.on_trajectories)
+    module = GRPOModule(policy, source, config, seed=run.seed, on_trajectories=run.on_trajectories, reference=reference)
     callbacks: list[lightning.Callback] = []
     if config.evaluate_every and run.evaluate is not None:
         callbacks.append(Evaluator(run.evaluate, config.evaluate_every, config.keep == "best", run.directory))

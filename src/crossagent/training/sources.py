@@ -206,7 +206,9 @@ class MtrlSource:
             for k, index in enumerate(picked):
                 self.picker.update(index, [t for t in played if t.group == start + k])
             trajectories += played
-            rewards += [turn_rewards(t, self.weights, c.invalid_penalty, c.overlong(self.params.max_new_tokens)) for t in played]
+            rewards += [
+                turn_rewards(t, self.weights, c.invalid_penalty, c.overlong(self.params.max_new_tokens)) for t in played
+            ]
             keep = live_trajectories(Played(tuple(trajectories), tuple(rewards)), c)
             alive = {t.group for t, k in zip(trajectories, keep, strict=True) if k}
             start, wanted, rounds = start + wanted, c.groups - len(alive), rounds + 1
@@ -311,7 +313,9 @@ class StrlSource:
         trajectories = [
             _single_turn(one, g, m, self.spaces) for g, one in enumerate(judged) for m in range(c.group_size)
         ]
-        rewards = tuple(turn_rewards(t, {}, c.invalid_penalty, c.overlong(self.params.max_new_tokens)) for t in trajectories)
+        rewards = tuple(
+            turn_rewards(t, {}, c.invalid_penalty, c.overlong(self.params.max_new_tokens)) for t in trajectories
+        )
         metrics = {"rollout/groups": float(len(states)), "strl/states_dropped": float(dropped)}
         if judged:
             right = [
