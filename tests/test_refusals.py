@@ -55,8 +55,14 @@ def test_a_recipe_that_cannot_learn_is_refused_with_its_reason(
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["strl.reference=mtrl", "strl.kl_coef=0.1"], "strl.reference: got 'mtrl'; expected one of start, untrained, sft"),
-        (["mtrl.reference=mtrl", "mtrl.kl_coef=0.1"], "mtrl.reference: got 'mtrl'; expected one of start, untrained, sft"),
+        (
+            ["strl.reference=mtrl", "strl.kl_coef=0.1"],
+            "strl.reference: got 'mtrl'; expected one of start, untrained, sft",
+        ),
+        (
+            ["mtrl.reference=mtrl", "mtrl.kl_coef=0.1"],
+            "mtrl.reference: got 'mtrl'; expected one of start, untrained, sft",
+        ),
         (["mtrl.reference=strl", "mtrl.kl_coef=0.1", "stages=[sft,mtrl]"], "expected one of start, untrained, sft:"),
         (["mtrl.reference=base", "mtrl.kl_coef=0.1"], "mtrl.reference: got 'base'"),
     ],
