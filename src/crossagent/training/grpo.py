@@ -40,7 +40,13 @@ from crossagent.training.config import GRPOConfig
 from crossagent.training.data import Iterations
 from crossagent.training.fit import adamw, fit_stage, warmup_constant
 from crossagent.training.functions import ESTIMATOR, LOSS, find_function
-from crossagent.training.metrics import CollapseWatch, rollout_metrics, space_metrics
+from crossagent.training.metrics import (
+    CollapseWatch,
+    dropped_metrics,
+    rollout_metrics,
+    space_entropy,
+    space_metrics,
+)
 from crossagent.training.sources import GroupSource, Played, live_trajectories, trained_trajectories
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.types import Trajectory
@@ -55,7 +61,8 @@ class Scored:
     rows: list[Row]
     old: list[Tensor]
     ref: list[Tensor] | None
-    entropy: list[Tensor] | None
+    entropy: list[Tensor]
+    """At the sampling temperature, before the first update; without an old pass, as the update's first epoch saw it."""
 
 
 class GRPOModule(lightning.LightningModule):
@@ -116,7 +123,9 @@ class GRPOModule(lightning.LightningModule):
         )
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
-        metrics |= _summary(played, keep, advantages, self.source)
+        metrics |= _summary(played, keep, advantages, self.source, self.config)
+        metrics |= space_entropy(_turn_entropies(scored, played), self.source.spaces)
+        metrics["rollout/episodes_per_second"] = len(played.trajectories) / max(metrics["time/rollout"], 1e-9)
         metrics["time/iteration"] = time.monotonic() - begun
         metrics["rollout/tokens_per_second"] = sum(len(r) for r in rows) / max(metrics["time/iteration"], 1e-9)
         self.metrics = metrics
@@ -140,7 +149,7 @@ class GRPOModule(lightning.LightningModule):
                 _scatter(old, batch.sampler_logprobs, indices, rows)
             if self._reference:
                 _scatter(ref, self._reference[0].logprobs(*asked).logprobs, indices, rows)
-        return Scored(rows, old, ref if self._reference else None, entropy if recompute else None)
+        return Scored(rows, old, ref if self._reference else None, entropy)
 
     def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
         """Return one advantage per trajectory and turn; NaN where the member was dropped or its group cannot teach.
@@ -209,12 +218,10 @@ class GRPOModule(lightning.LightningModule):
         self.policy.eval()
         metrics = totals.means()
         metrics["train/lr"] = float(optimiser.param_groups[0]["lr"])  # type: ignore[union-attr]
-        if scored.entropy is not None and scored.rows:
+        if scored.rows:
             masks = [torch.tensor(row.loss_mask) for row in scored.rows]
             taken = torch.cat([e[m] for e, m in zip(scored.entropy, masks, strict=True)])
             metrics["train/entropy"] = float(taken.mean())
-        elif totals.tokens:
-            metrics["train/entropy"] = totals.entropy / totals.tokens
         return metrics
 
     def minibatches(self, rows: Sequence[Row], iteration: int, epoch: int) -> list[list[int]]:
@@ -284,8 +291,9 @@ class GRPOModule(lightning.LightningModule):
                 max_length=c.max_length,
             )
             with torch.no_grad():
-                totals.add(loss, rho, old, batch, clips, kl, first)
-                totals.entropy += float(output.entropy.sum())
+                totals.add(loss, rho, KL["k3"](old, output.logprobs), old, batch, clips, kl, first)
+                if c.old_logprobs == "sampler" and not scored.entropy[indices[part[0]]].numel():
+                    _scatter(scored.entropy, output.entropy, [indices[i] for i in part], scored.rows)
             yield loss
 
     def _collate(self, rows: Sequence[Row]) -> Batch:
@@ -329,7 +337,7 @@ class _Totals:
     def __init__(self) -> None:
         self.steps = self.skipped = 0
         self.norm = self.loss = 0.0
-        self.tokens = self.low = self.high = self.ratio = self.kl = self.gap = self.entropy = 0.0
+        self.tokens = self.low = self.high = self.ratio = self.kl = self.kl_old = self.gap = 0.0
         self.ratio_max = self.gap_max = self.first_deviation = 0.0
         self._kl_known = False
 
@@ -337,6 +345,7 @@ class _Totals:
         self,
         loss: Tensor,
         rho: Tensor,
+        moved: Tensor,
         old: Tensor,
         batch: Batch,
         clips: dict[str, float],
@@ -350,6 +359,7 @@ class _Totals:
         self.low, self.high = self.low + float(low), self.high + float(high)
         taken = rho[mask]
         self.ratio += float(taken.sum())
+        self.kl_old += float(moved[mask].sum())
         self.ratio_max = max(self.ratio_max, float(taken.max()))
         gap = (old - batch.sampler_logprobs)[mask].abs()
         self.gap, self.gap_max = self.gap + float(gap.sum()), max(self.gap_max, float(gap.max()))
@@ -372,6 +382,7 @@ class _Totals:
                 "train/ratio_mean": self.ratio / n,
                 "train/ratio_max": self.ratio_max,
                 "train/ratio_first_deviation": self.first_deviation,
+                "train/kl_old": self.kl_old / n,
                 "train/clip_low": self.low / n,
                 "train/clip_high": self.high / n,
                 "train/sampler_gap_mean": self.gap / n,
@@ -382,8 +393,24 @@ class _Totals:
         return metrics
 
 
+def _turn_entropies(scored: Scored, played: Played) -> list[tuple[str | None, float, int]]:
+    """Return (space, sum of the entropy, tokens) of each trained turn."""
+    found = []
+    for row, entropy in zip(scored.rows, scored.entropy, strict=True):
+        owner = torch.where(torch.tensor(row.loss_mask), torch.tensor(row.turns), -1)
+        for turn in sorted({int(t) for t in owner if t >= 0}):
+            mine = entropy[owner == turn]
+            space = played.trajectories[row.trajectory].turns[turn].space
+            found.append((space, float(mine.double().sum()), len(mine)))
+    return found
+
+
 def _summary(
-    played: Played, keep: Sequence[bool], advantages: Sequence[Sequence[float]], source: GroupSource
+    played: Played,
+    keep: Sequence[bool],
+    advantages: Sequence[Sequence[float]],
+    source: GroupSource,
+    config: GRPOConfig,
 ) -> dict[str, float]:
     """Return the iteration's numbers about groups, episodes and spaces."""
     returns = played.returns
@@ -394,6 +421,7 @@ def _summary(
     usable = [members for members in live.values() if len(members) >= 2]
     count = max(1, len(usable))
     metrics = rollout_metrics(played.trajectories, returns, source.weights)
+    metrics |= dropped_metrics(played.trajectories, returns, keep, drop_all_fail=config.drop_all_fail)
     metrics |= {
         "group/zero_variance": sum(len({returns[i] for i in m}) == 1 for m in usable) / count,
         "group/all_fail": sum(not any(played.trajectories[i].success for i in m) for m in usable) / count,
