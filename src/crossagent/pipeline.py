@@ -6,6 +6,7 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 UNTRAINED = "untrained"
 
@@ -59,7 +61,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
         stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
         work = _Work.open(plan, directory, stack)
         for text in plan.recipe.warnings:
-            work.progress.line(f"warning: {text}")
+            log.warning("%s", text)
         if not plan.recipe.makes_tokenizer:
             train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
         if plan.recipe.needs_demonstrations:
@@ -288,6 +290,7 @@ class _Work:
         recipe = plan.recipe
         configure_torch(recipe)
         progress = stack.enter_context(ProgressDisplay())
+        stack.enter_context(progress.warnings())
         worlds = Worlds.open(plan, stack)
         uri = (recipe.tracking.uri or f"sqlite:///{directory.path / 'mlflow.db'}") if recipe.tracking.mlflow else ""
         tracker = Tracker(uri, recipe.tracking.experiment, recipe.run_name, directory.mlflow_runs)
