@@ -290,7 +290,6 @@ class _Work:
         recipe = plan.recipe
         configure_torch(recipe)
         progress = stack.enter_context(ProgressDisplay())
-        stack.enter_context(progress.warnings())
         worlds = Worlds.open(plan, stack)
         uri = (recipe.tracking.uri or f"sqlite:///{directory.path / 'mlflow.db'}") if recipe.tracking.mlflow else ""
         tracker = Tracker(uri, recipe.tracking.experiment, recipe.run_name, directory.mlflow_runs)

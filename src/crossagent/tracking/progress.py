@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -87,17 +86,6 @@ class ProgressDisplay:
             print(text, file=self._stream, flush=True)
 
     @contextmanager
-    def warnings(self, logger: str = "crossagent") -> Iterator[None]:
-        """Write what is logged as a warning or worse above the bars, a line each, while the block runs."""
-        handler = _Lines(self)
-        log = logging.getLogger(logger)
-        log.addHandler(handler)
-        try:
-            yield
-        finally:
-            log.removeHandler(handler)
-
-    @contextmanager
     def task(self, name: str, total: int) -> Iterator[ProgressTask]:
         """Show progress of ``total`` pieces of work under a name while the block runs."""
         task = ProgressTask(self, name, max(total, 1))
@@ -105,17 +93,6 @@ class ProgressDisplay:
             yield task
         finally:
             task._close()
-
-
-class _Lines(logging.Handler):
-    """Log records as lines of the display."""
-
-    def __init__(self, display: ProgressDisplay) -> None:
-        super().__init__(logging.WARNING)
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._display.line(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def _short(value: float) -> str:
