@@ -58,7 +58,7 @@ def test_entropy_of_a_uniform_and_of_a_masked_distribution() -> None:
 
 
 def test_gradients_of_the_kl_estimates_in_the_loss() -> None:
-    """Exactly, over a 3-way softmax: E[∇k2] = ∇KL(π‖ref); E[∇k3] = ∇KL(ref‖π); E[∇k1] = 0."""
+    """Exactly, over a 3-way softmax: E[∇k2] = ∇KL(π‖ref); E[∇k3] = ∇KL(ref‖π); E[∇k1] = 0; E[∇ρ·k] = ∇KL(π‖ref)."""
     theta = T([0.2, -0.5, 0.9], dtype=torch.float64, requires_grad=True)
     ref = T([-0.3, 0.4, 0.1], dtype=torch.float64).log_softmax(0)
 
@@ -74,3 +74,6 @@ def test_gradients_of_the_kl_estimates_in_the_loss() -> None:
     torch.testing.assert_close(got["k3"], forward)
     torch.testing.assert_close(got["k1"], torch.zeros(3, dtype=torch.float64))
     assert not torch.allclose(forward, reverse, atol=1e-3)
+    rho = (logp - logp.detach()).exp()
+    for name in ("k1", "k3"):
+        torch.testing.assert_close(grad((p * rho * KL[name](logp, ref)).sum()), reverse)

@@ -150,6 +150,9 @@ class GRPOConfig:
     """``k1``, ``k2``, ``k3``."""
     kl_in: str = "loss"
     """``loss``, or ``reward`` (taken off the return, token by token)."""
+    kl_correction: bool = False
+    """Multiply the KL in the loss by the ratio: the gradient is then that of the reverse KL, also of k1 and k3 (DeepSeek-V3.2,
+    arXiv 2512.02556)."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     old_logprobs: str = "recompute"
@@ -216,8 +219,12 @@ class GRPOConfig:
         _not_negative("kl_coef", self.kl_coef)
         _one_of("kl", self.kl, KL_ESTIMATES)
         _one_of("kl_in", self.kl_in, ("loss", "reward"))
-        if self.kl_coef > 0 and self.kl == "k1" and self.kl_in == "loss":
+        if self.kl_coef > 0 and self.kl == "k1" and self.kl_in == "loss" and not self.kl_correction:
             raise RecipeError("kl: k1 in the loss has an expected gradient of 0; expected k2 or k3, or kl_in: reward")
+        if self.kl_correction and (self.kl == "k2" or self.kl_in == "reward"):
+            raise RecipeError(
+                "kl_correction: expected k1 or k3 in the loss; k2 has the right gradient, a reward has none"
+            )
         if self.reference != "start" and not self.kl_coef:
             raise RecipeError(
                 f"reference: got {self.reference!r} with kl_coef 0; expected kl_coef > 0: nothing else uses it"

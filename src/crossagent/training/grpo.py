@@ -279,7 +279,7 @@ class GRPOModule(lightning.LightningModule):
                 ref = _padded([scored.ref[indices[i]] for i in part], width).to(mask.device)
                 kl = KL[c.kl](output.logprobs, ref)
                 if c.kl_in == "loss":
-                    per_token = per_token + c.kl_coef * kl
+                    per_token = per_token + c.kl_coef * (rho * kl if c.kl_correction else kl)
             if c.entropy_coef > 0:
                 per_token = per_token - c.entropy_coef * output.entropy
             loss = aggregate(
