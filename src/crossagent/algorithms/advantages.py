@@ -78,7 +78,7 @@ def group_advantages(
     live = ~returns.isnan()
     values = torch.where(live, returns, 0.0).double()
     n = count[index]
-    alive = (n >= 2) & (spread[index] > 0)
+    alive = spread[index] > 0  # so there are at least two members
     centred = values - mean[index]
     if baseline == "none":
         result = values
