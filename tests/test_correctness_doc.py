@@ -2,7 +2,14 @@
 
 import ast
 import re
+import sys
+import types
 from pathlib import Path
+
+import pytest
+import torch
+
+from crossagent.training.functions import ESTIMATOR, find_function
 
 ROOT = Path(__file__).parents[1]
 DOC = ROOT / "docs/design/correctness.md"
@@ -40,3 +47,19 @@ def test_every_logged_number_is_documented() -> None:
         _, _, logged = row[3].partition("logged:")
         for name in re.findall(r"`([^`]+)`", logged):
             assert name.removesuffix("*") in documented, name
+
+
+def test_the_estimator_of_the_example_can_be_named_in_a_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    module = types.ModuleType("example_credit")
+    module.torch = torch
+    exec(code, vars(module))
+    monkeypatch.setitem(sys.modules, "example_credit", module)
+    estimator = find_function("example_credit:best_of_group", {}, ESTIMATOR)
+    nan = float("nan")
+    returns, group = torch.tensor([0.2, 0.9, nan, 0.1, 0.1]), torch.tensor([0, 0, 0, 1, 1])
+    owner = torch.tensor([0, 0, 1, 2, 3, 4])
+    got = estimator(
+        returns, group, torch.zeros(6), owner, owner, baseline="mean", scale="none", gamma=1.0, step_weight=1.0
+    )
+    torch.testing.assert_close(got, torch.tensor([0.0, 0.0, 1.0, nan, 1.0, 1.0]), equal_nan=True)
