@@ -30,6 +30,22 @@ def test_values_outside_the_mask_may_be_nan_and_give_no_gradient() -> None:
     assert new.grad.tolist() == [[pytest.approx(-math.exp(0.1)), 0.0]]
 
 
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("segments", [None, [[0, -1, 0]]])
+def test_ratio_and_importance_are_one_outside_the_mask_whatever_stands_there(
+    level: str, segments: list[list[int]] | None
+) -> None:
+    mask, turns = T([[True, False, True]]), None if segments is None else T(segments)
+    one, other = T([[0.1, math.nan, 0.3]]), T([[0.0, math.inf, 0.0]])
+    inside = {"token": [0.1, 0.3], "sequence": [0.2, 0.2]}[level]
+    expected = T([[inside[0], 0.0, inside[1]]]).exp()
+    torch.testing.assert_close(ratio(one, other, mask, level=level, segments=turns), expected)
+    weights = importance_weights(one, other, mask, level=level, segments=turns, cap=9.0)
+    if level == "sequence":
+        expected = T([[0.4, 0.0, 0.4]]).exp()
+    torch.testing.assert_close(weights, expected)
+
+
 def test_sequence_ratio_is_the_geometric_mean_of_each_turn() -> None:
     old = torch.zeros(1, 5)
     new = T([[0.1, 0.3, 9.0, -0.4, -0.2]])
