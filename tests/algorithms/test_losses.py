@@ -15,6 +15,9 @@ def test_clipping_by_hand() -> None:
     torch.testing.assert_close(clipped_loss(rho, a, clip_high=0.28)[0, 2], T(-1.28))
     low, high = clip_fractions(rho, a, torch.ones(1, 6).bool(), clip_low=0.2, clip_high=0.28)
     assert (low.item(), high.item()) == (1.0, 1.0)
+    untrained = T([[True, True, False, False, True, True]])
+    counts = clip_fractions(rho, a, untrained, clip_low=0.2, clip_high=0.28)
+    assert [float(count) for count in counts] == [0.0, 0.0]
 
 
 def test_dual_clip_bounds_the_loss_of_bad_tokens_only() -> None:
