@@ -3,7 +3,16 @@ import math
 import pytest
 import torch
 
-from crossagent.algorithms import KL, aggregate, clip_fractions, clipped_loss, entropy, importance_weights, ratio
+from crossagent.algorithms import (
+    KL,
+    LOSSES,
+    aggregate,
+    clip_fractions,
+    clipped_loss,
+    entropy,
+    importance_weights,
+    ratio,
+)
 
 T = torch.tensor
 
@@ -18,6 +27,15 @@ def test_clipping_by_hand() -> None:
     untrained = T([[True, True, False, False, True, True]])
     counts = clip_fractions(rho, a, untrained, clip_low=0.2, clip_high=0.28)
     assert [float(count) for count in counts] == [0.0, 0.0]
+
+
+def test_reinforce_is_unclipped_and_its_gradient_at_ratio_one_is_that_of_the_log_probs() -> None:
+    a = T([[1.5, -2.0]])
+    torch.testing.assert_close(LOSSES["reinforce"](T([[9.0, 0.1]]), a, clip_low=0.2, clip_high=0.2), T([[-13.5, 0.2]]))
+    new = T([[-0.3, -1.2]], requires_grad=True)
+    rho = ratio(new, new.detach(), torch.ones(1, 2).bool())
+    LOSSES["reinforce"](rho, a).sum().backward()
+    torch.testing.assert_close(new.grad, -a)
 
 
 def test_dual_clip_bounds_the_loss_of_bad_tokens_only() -> None:
