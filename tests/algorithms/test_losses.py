@@ -43,6 +43,13 @@ def test_dual_clip_bounds_the_loss_of_bad_tokens_only() -> None:
     torch.testing.assert_close(clipped_loss(rho, T([[-1.0, 1.0]]), dual_clip=3.0), T([[3.0, -1.2]]))
 
 
+@pytest.mark.parametrize("how", AGGREGATIONS)
+def test_a_row_that_trains_nothing_is_no_sequence_and_nothing_at_all_is_zero(how: str) -> None:
+    values, mask = T([[1.0, 5.0], [2.0, 4.0], [7.0, 7.0]]), T([[True, False], [True, True], [False, False]])
+    torch.testing.assert_close(aggregate(values, mask, how), aggregate(values[:2], mask[:2], how))
+    assert aggregate(values, torch.zeros_like(mask), how) == 0.0
+
+
 def test_values_outside_the_mask_may_be_nan_and_give_no_gradient() -> None:
     new = T([[0.1, math.nan]], requires_grad=True)
     mask = T([[True, False]])
