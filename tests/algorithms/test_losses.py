@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from crossagent.algorithms import (
+    AGGREGATIONS,
     KL,
     LOSSES,
     aggregate,
@@ -94,6 +95,11 @@ def test_importance_weights_truncate_or_mask() -> None:
     torch.testing.assert_close(
         importance_weights(old, sampler, mask, level="sequence", cap=9.0), T([[1.2, 1.2, 1.2, 1.0]])
     )
+
+
+def test_importance_weights_carry_no_gradient() -> None:
+    old = T([[0.3]], requires_grad=True)
+    assert not importance_weights(old, T([[0.1]]), T([[True]])).requires_grad
 
 
 def test_entropy_of_a_uniform_and_of_a_masked_distribution() -> None:
