@@ -6,6 +6,7 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 UNTRAINED = "untrained"
 
@@ -58,6 +60,8 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
             return show_complete(directory.path, console)
         stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
         work = _Work.open(plan, directory, stack)
+        for text in plan.recipe.warnings:
+            log.warning("%s", text)
         if not plan.recipe.makes_tokenizer:
             train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
         if plan.recipe.needs_demonstrations:
@@ -225,7 +229,7 @@ def _strl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Reinforce single turns of the demonstrations: any action that comes to the demonstrated one is right."""
     config = work.recipe.strl
     source = StrlSource(config, demonstrations=work.demonstrations, **work.playing(policy, run))
-    return train_grpo(policy, source, config, run)
+    return train_grpo(policy, source, config, run, reference=work.reference(config.reference))
 
 
 def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
@@ -259,7 +263,7 @@ def _mtrl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Reinforce whole episodes in live worlds."""
     config = work.recipe.mtrl
     source = MtrlSource(config, weights=work.recipe.weights, **work.playing(policy, run))
-    return train_grpo(policy, source, config, run)
+    return train_grpo(policy, source, config, run, reference=work.reference(config.reference))
 
 
 _STAGES: dict[str, Callable[[_Work, Policy, StageRun], StageResult]] = {
@@ -326,6 +330,10 @@ class _Work:
             "max_new_tokens": self.recipe.rollout.max_new_tokens,
             "seed": run.seed,
         }
+
+    def reference(self, stage: str) -> Policy | None:
+        """Return the policy of an earlier stage that the KL is to; None for ``start``: the policy a stage begins with."""
+        return None if stage == "start" else Policy.load(self.directory.checkpoint(stage))
 
     def stage_run(self, stage: str, policy: Policy, bar: ProgressTask) -> StageRun:
         """Return what a training stage gets: its directory and seed, and who listens."""
