@@ -35,6 +35,7 @@ from crossagent.tracking.progress import ProgressDisplay, ProgressTask
 from crossagent.tracking.summary import show, show_complete, versions, write_summary
 from crossagent.training.grpo import train_grpo
 from crossagent.training.relabel import relabel
+from crossagent.training.resume import RESUME, rows_done
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
@@ -58,6 +59,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
             return show_complete(directory.path, console)
         stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
         work = _Work.open(plan, directory, stack)
+        say_where(work)
         if not plan.recipe.makes_tokenizer:
             train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
         if plan.recipe.needs_demonstrations:
@@ -68,6 +70,21 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
         play_experts(work)
         summarize(work)
     return show(directory.path, console)
+
+
+def say_where(work: _Work) -> None:
+    """Say, of a run that was stopped, what is done and where it goes on."""
+    directory, stages = work.directory, (UNTRAINED, *work.recipe.stages)
+    done = [stage for stage in stages if directory.done(f"{stage}/train")]
+    if not done and not directory.done("demonstrations"):
+        return
+    following = next((stage for stage in stages if stage not in done), None)
+    text = f"{directory.path} goes on: {', '.join(done) or 'demonstrations'} done"
+    if following is not None:
+        rows = rows_done(directory.stage(following) / RESUME)
+        what = "step" if following in ("sft", "relabel") else "iteration"
+        text += f"; {following} " + (f"continues after {what} {rows}" if rows else "begins")
+    work.progress.line(text)
 
 
 # -- the steps, in order --------------------------------------------------------------------------------------------

@@ -169,13 +169,6 @@ def test_a_stage_killed_anywhere_goes_on_bit_by_bit(
     assert same_weights(weights(again), weights(whole))
 
 
-def test_a_torn_resume_point_is_never_taken_for_a_good_one(tmp_path: Path) -> None:
-    (tmp_path / "resume.ckpt").write_bytes(b"torn")
-    policy = tiny_policy()
-    with pytest.raises(OSError, match=r"resume\.ckpt cannot be read .* Fix: remove it"):
-        train_grpo(policy, WordSource(policy), SMALL, stage(tmp_path))
-
-
 def test_a_member_whose_world_broke_is_dropped_and_counted(tmp_path: Path) -> None:
     policy = tiny_policy()
     source = WordSource(policy)

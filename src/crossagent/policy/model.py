@@ -28,6 +28,8 @@ from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
 from crossagent.policy.template import end_of_turn_id
 
 log = logging.getLogger(__name__)
+_FEWEST = 4
+"""Rows of the output layer's input, at least: fewer are multiplied in another order on a CPU, and round differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +184,18 @@ class Policy(nn.Module):
         A hook in front of the output layer picks the positions, so that whatever a model does to its logits afterwards
         (scaling, soft-capping) still happens.
         """
+        spare = max(0, _FEWEST - len(rows)) if len(rows) else 0
 
         def pick(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (args[0][rows, cols].unsqueeze(0), *args[1:])
+            picked = args[0][rows, cols]
+            if spare:
+                picked = torch.cat([picked, picked[:1].expand(spare, -1)])
+            return (picked.unsqueeze(0), *args[1:])
 
         handle = self.backbone.get_output_embeddings().register_forward_pre_hook(pick)
         try:
             logits: Tensor = self.model(**inputs).logits
-            return logits.squeeze(0)
+            return logits.squeeze(0)[: len(rows)]
         finally:
             handle.remove()
 

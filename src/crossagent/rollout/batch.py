@@ -210,15 +210,20 @@ def _row(
     )
 
 
+WIDTH = 16
+"""Batches are a multiple of this wide: attention on a CPU then sums in the same order however long the other rows are, so
+that a row's log-probs do not depend, not even in the last bit, on the batch it stands in (measured up to 192 tokens)."""
+
+
 def collate(rows: Sequence[Row], pad_id: int) -> Batch:
-    """Pad rows on the right to the longest of them.
+    """Pad rows on the right to the longest of them, rounded up to a multiple of ``WIDTH``.
 
     Raises:
         ValueError: There is no row.
     """
     if not rows:
         raise ValueError("collate: no rows; an iteration without any has nothing to train")
-    shape = (len(rows), max(len(row) for row in rows))
+    shape = (len(rows), _width(max(len(row) for row in rows)))
     ids, attention = np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64)
     sampled, trained = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     logprobs, advantages = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -250,8 +255,12 @@ def micro_batches(rows: Sequence[Row], token_budget: int) -> list[list[int]]:
     order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
     batches: list[list[int]] = []
     for index in order:
-        if batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]]) <= token_budget:
+        if batches and (len(batches[-1]) + 1) * _width(len(rows[batches[-1][0]])) <= token_budget:
             batches[-1].append(index)
         else:
             batches.append([index])
     return batches
+
+
+def _width(longest: int) -> int:
+    return -(-longest // WIDTH) * WIDTH

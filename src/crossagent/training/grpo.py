@@ -13,7 +13,7 @@ import importlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +41,7 @@ from crossagent.training.config import GRPOConfig
 from crossagent.training.data import Iterations
 from crossagent.training.fit import adamw, fit_stage, warmup_constant
 from crossagent.training.metrics import CollapseWatch, rollout_metrics, space_metrics
+from crossagent.training.resume import load_module_state, restore_generators, save_module_state
 from crossagent.training.sources import GroupSource, Played, live_trajectories
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.types import Trajectory
@@ -87,7 +88,7 @@ class GRPOModule(lightning.LightningModule):
         self.loss_function = _loss_function(config.loss)
         self.metrics: dict[str, float] = {}
         """Of the last iteration."""
-        self.rows_done = 0
+        self._generators: Mapping[str, Any] | None = None
         self.watch = CollapseWatch()
         self._reference: list[Reference] = []  # in a list, so that its weights are no part of this module
         self._reference_state: dict[str, Tensor] | None = None
@@ -306,18 +307,25 @@ class GRPOModule(lightning.LightningModule):
         c = self.config
         return adamw(self.policy, c.lr, c.betas, c.weight_decay, warmup_constant(c.warmup_steps))
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Go on with the generators of before a restart."""
+        if self._generators is not None:
+            restore_generators(self._generators)
+            self._generators = None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning does not know: generator, source, reference."""
-        checkpoint["crossagent_rows"] = self.rows_done
-        checkpoint["crossagent_rng"] = torch.get_rng_state()
+        """Add what Lightning does not know: generators, source, reference, what the watch has seen."""
+        save_module_state(self, checkpoint)
         checkpoint["crossagent_source"] = self.source.state_dict()
         checkpoint["crossagent_reference"] = self._reference[0].state_dict() if self._reference else {}
+        checkpoint["crossagent_watch"] = self.watch.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back."""
-        torch.set_rng_state(checkpoint["crossagent_rng"])
+        """Take it back; the generators when the first iteration begins."""
+        self._generators = load_module_state(self, checkpoint)
         self.source.load_state_dict(checkpoint["crossagent_source"])
         self._reference_state = checkpoint["crossagent_reference"] or None
+        self.watch.load_state_dict(checkpoint["crossagent_watch"])
 
 
 class _Totals:

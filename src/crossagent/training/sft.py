@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -15,6 +15,7 @@ from crossagent.seeding import derive
 from crossagent.training.config import SFTConfig
 from crossagent.training.data import SFTPart, SFTSchedule
 from crossagent.training.fit import adamw, fit_stage, warmup_cosine
+from crossagent.training.resume import load_module_state, restore_generators, save_module_state
 from crossagent.training.stage import StageResult, StageRun
 
 
@@ -33,16 +34,15 @@ class SFTModule(lightning.LightningModule):
         self.total_steps = total_steps
         self.metrics: dict[str, float] = {}
         """The last optimiser step."""
-        self.rows_done = 0
         self._sums = {"loss": 0.0, "tokens": 0.0}
-        self._rng: Tensor | None = None
+        self._generators: Mapping[str, Any] | None = None
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout, where the model has any, is on in supervised training; its generator goes on where it stopped."""
         self.policy.train()
-        if self._rng is not None:
-            torch.set_rng_state(self._rng)
-            self._rng = None
+        if self._generators is not None:
+            restore_generators(self._generators)
+            self._generators = None
 
     def transfer_batch_to_device(self, batch: SFTPart, device: torch.device, dataloader_idx: int) -> SFTPart:
         """Move a micro-batch."""
@@ -77,13 +77,12 @@ class SFTModule(lightning.LightningModule):
         return adamw(self.policy, c.lr, c.betas, c.weight_decay, schedule)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Lightning keeps no generator's state."""
-        checkpoint["crossagent_rows"] = self.rows_done
-        checkpoint["crossagent_rng"] = torch.get_rng_state()
+        """Add what Lightning does not keep."""
+        save_module_state(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back when the first batch begins; what Lightning draws until then must not count."""
-        self._rng = checkpoint["crossagent_rng"]
+        """Take it back; the generators when the first batch begins: what Lightning draws until then must not count."""
+        self._generators = load_module_state(self, checkpoint)
 
 
 def train_sft(policy: Policy, rows: Sequence[Row], config: SFTConfig, run: StageRun) -> StageResult:
