@@ -10,9 +10,10 @@ from crossagent.policy.config import LoraConfig
 from crossagent.policy.model import Policy, make_reference
 from crossagent.rollout.batch import rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
-from crossagent.training.config import GRPOConfig
+from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.grpo import GRPOModule, _Totals, train_grpo
 from crossagent.training.metrics import CollapseWatch, space_metrics
+from crossagent.training.sft import train_sft
 from crossagent.training.sources import Played, live_trajectories, turn_rewards
 from crossagent.types import StopReason, Trajectory, Turn
 
@@ -268,6 +269,35 @@ def test_a_reference_is_the_policy_the_stage_began_with(tmp_path: Path) -> None:
     kl = [row["train/kl"] for row in read_metrics(tmp_path / "metrics.jsonl")]
     assert kl[0] < kl[1] < kl[2]
     assert kl[0] < 1e-2
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=4, dropout=0.2)], ids=["full", "lora"])
+def test_each_stage_refers_to_the_policy_it_began_with_and_not_to_the_bare_base(
+    tmp_path: Path, lora: LoraConfig | None
+) -> None:
+    """SFT → STRL → MTRL through checkpoints: the KL of a stage's first pass is 0, whatever trained before (trl#3194)."""
+    policy = tiny_policy(lora=lora)
+    rows = rows_from_trajectories(WordSource(policy, groups=6).play(0).trajectories)
+    path = train_sft(policy, rows, SFTConfig(epochs=3, batch_size=24, lr=2e-2), stage(tmp_path / "sft")).checkpoint
+    config = replace(SMALL, iterations=2, minibatches=1, kl_coef=0.1, drop_all_fail=False, lr=1e-2)
+    for name in ("strl", "mtrl"):
+        policy = Policy.load(path)
+        began = weights(policy)
+        path = train_grpo(policy, WordSource(policy), config, stage(tmp_path / name)).checkpoint
+        kl = [row["train/kl"] for row in read_metrics(tmp_path / name / "metrics.jsonl")]
+        assert kl[0] < 1e-9
+        assert kl[1] > 1e-4
+        frozen = [n for n, p in policy.named_parameters() if not p.requires_grad]
+        assert all(torch.equal(began[n], weights(policy)[n]) for n in frozen)
+        assert bool(frozen) == (lora is not None)
+        assert not same_weights(began, weights(policy))
+    if lora is not None:
+        ids = torch.tensor([rows[0].input_ids])
+        mask = torch.tensor([rows[0].loss_mask])
+        now = policy.logprobs(ids, torch.ones_like(ids), mask).logprobs
+        with policy.model.disable_adapter():  # type: ignore[operator]
+            bare = policy.logprobs(ids, torch.ones_like(ids), mask).logprobs
+        assert float((now - bare).abs().max()) > 0.1, "adapters off is another policy"
 
 
 def test_the_best_evaluated_policy_is_kept(tmp_path: Path) -> None:

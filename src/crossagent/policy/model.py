@@ -11,7 +11,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -223,10 +223,24 @@ class Policy(nn.Module):
                 for readme in stage.glob("README.md"):
                     readme.unlink()
                 if self.source is None:
-                    copy.deepcopy(self.model).unload().save_pretrained(stage / "base")  # type: ignore[operator]
+                    self.backbone.save_pretrained(stage / "base", state_dict=self._base_weights())
             self.tokenizer.save_pretrained(stage)
             meta = {"crossagent": __version__, "policy": asdict(self.config), "source": self.source}
             checkpoint.write_manifest(stage, meta)
+
+    def _base_weights(self) -> dict[str, Tensor]:
+        """Return the weights under the adapters, by the names they have without them; nothing is copied."""
+        return {
+            name.replace(".token_adapter.", ".").replace(".base_layer.", "."): value
+            for name, value in self.backbone.state_dict().items()
+            if ".lora_" not in name and ".trainable_tokens_" not in name
+        }
+
+    def merged(self) -> Policy:
+        """Return the policy with its adapters merged into the weights, which change in place; ``self`` is spent."""
+        if self.config.lora is None:
+            return self
+        return Policy(self.model.merge_and_unload(), self.tokenizer, replace(self.config, lora=None))  # type: ignore[operator]
 
     def export(self, directory: str | Path) -> None:
         """Write a plain Hugging Face directory, adapters merged into the weights, for use without crossagent."""
@@ -334,21 +348,21 @@ def make_reference(policy: Policy) -> Reference:
 
 
 def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str]) -> Policy:
-    """Go on from a checkpoint of ours: its shape and tokenizer stay; LoRA can be put on top of full weights."""
+    """Go on from a checkpoint of ours; its shape and tokenizer stay.
+
+    The same LoRA, and no new tokens: its adapters train on. Otherwise they are merged into the weights, and what the
+    recipe asks for, new adapters or all weights, begins on top of that.
+    """
     missing = [token for token in special_tokens if token not in policy.tokenizer.get_vocab()]
     if policy.config.lora is not None:
-        if missing:
-            raise RecipeError(
-                f"policy.model: the checkpoint {config.model} lacks the special tokens {missing}; start anew"
-            )
-        return policy
+        if policy.config.lora == config.lora and not missing:
+            return policy
+        policy = policy.merged()
     new_ids = sources.add_tokens(policy.model, policy.tokenizer, special_tokens)
     if config.lora is None:
         return policy
-    merged = PolicyConfig(**{**asdict(policy.config), "lora": None})
-    merged.lora = config.lora
     model = sources.with_lora(policy.model, config.lora, new_ids)
-    return Policy(model, policy.tokenizer, merged, None)
+    return Policy(model, policy.tokenizer, replace(policy.config, lora=config.lora), None)
 
 
 @contextlib.contextmanager
