@@ -234,7 +234,12 @@ def draw(directory: RunDirectory, content: dict[str, Any], recipe: Recipe) -> No
 def _sft(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Imitate the demonstrations."""
     config = work.recipe.sft
-    rows = rows_from_demonstrations(work.demonstrations, work.worlds.prompt(policy), concatenate=config.concatenate)
+    rows = rows_from_demonstrations(
+        work.demonstrations,
+        work.worlds.prompt(policy),
+        concatenate=config.concatenate,
+        segment_weights=config.segment_weights,
+    )
     return train_sft(policy, rows, config, run)
 
 
@@ -267,7 +272,11 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
         write_json(run.directory / "relabel.json", asdict(stats))
         save_demonstrations(file, relabelled, {"stage": run.name})
     rows = rows_from_demonstrations(
-        load_demonstrations(file), prompt, concatenate=config.sft.concatenate, last_only=True
+        load_demonstrations(file),
+        prompt,
+        concatenate=config.sft.concatenate,
+        last_only=True,
+        segment_weights=config.sft.segment_weights,
     )
     return train_sft(policy, rows, config.sft, run)
 

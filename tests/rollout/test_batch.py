@@ -109,6 +109,9 @@ class Prompt:
     def forced_ids(self, space: str) -> tuple[int, ...]:
         return (ord(space[0]),)
 
+    def decode(self, response_ids: tuple[int, ...]) -> str:
+        raise AssertionError("only an action of several parts is decoded")
+
 
 def test_demonstrations_train_actions_and_not_a_header_that_playing_would_force() -> None:
     turns = (DemoTurn("aa", "api: x", "api"), DemoTurn("bbb", "gui: yy", "gui"))

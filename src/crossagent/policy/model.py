@@ -123,6 +123,7 @@ class Policy(nn.Module):
         *,
         dropout: bool = False,
         entropy: bool = True,
+        allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
     ) -> PolicyOutput:
         """Return log p(token t | tokens < t) and entropies where ``target_mask`` is true.
 
@@ -136,6 +137,8 @@ class Policy(nn.Module):
             temperature: The sampler's, > 0.
             dropout: Keep dropout in training mode (for supervised training).
             entropy: False skips the entropies (zeros).
+            allowed: (row, token, ids) where the sampler was constrained: only these ids could be drawn there, and log-probs
+                and entropies are those of the distribution over them, so that the ratio stays 1.
 
         Raises:
             ValueError: A first position is a target, or the temperature is not positive.
@@ -150,7 +153,8 @@ class Policy(nn.Module):
         with contextlib.nullcontext() if dropout else self._without_dropout():
             inputs = self._mask_inputs(attention_mask)
             logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
-        logp = torch.log_softmax(logits.float() / temperature, dim=-1)  # [target, vocab]
+        logits = _constrained(logits.float() / temperature, rows, before + 1, allowed)
+        logp = torch.log_softmax(logits, dim=-1)  # [target, vocab]
         taken = logp.gather(-1, input_ids[rows, before + 1].unsqueeze(-1)).squeeze(-1)
         zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
         spread = zeros
@@ -304,11 +308,18 @@ class Reference:
 
     @torch.no_grad()
     def logprobs(
-        self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor, temperature: float = 1.0
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        target_mask: Tensor,
+        temperature: float = 1.0,
+        *,
+        allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
     ) -> PolicyOutput:
         """See :meth:`Policy.logprobs`."""
+        asked = (input_ids, attention_mask, target_mask, temperature)
         with self._in_place():
-            return self._policy.logprobs(input_ids, attention_mask, target_mask, temperature, entropy=False)
+            return self._policy.logprobs(*asked, entropy=False, allowed=allowed)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a resumed run needs to have the same reference again."""
@@ -340,6 +351,23 @@ class Reference:
             for name, parameter in self._policy.named_parameters():
                 if name in current:
                     parameter.data = current[name]
+
+
+def _constrained(
+    logits: Tensor, rows: Tensor, cols: Tensor, allowed: Sequence[tuple[int, int, Sequence[int]]]
+) -> Tensor:
+    """Return logits [target, vocab] with −∞ at ids that could not be drawn; targets are (rows, cols), each [target]."""
+    if not allowed:
+        return logits
+    number = {place: k for k, place in enumerate(zip(rows.tolist(), cols.tolist(), strict=True))}
+    sets = [(number[row, col], ids) for row, col, ids in allowed if (row, col) in number]
+    if not sets:
+        return logits
+    at = torch.tensor([target for target, _ in sets], device=logits.device)
+    open_ = torch.zeros(len(sets), logits.shape[-1], dtype=torch.bool, device=logits.device)
+    for k, (_, ids) in enumerate(sets):
+        open_[k, list(ids)] = True
+    return logits.index_put((at,), logits[at].masked_fill(~open_, -torch.inf))
 
 
 def make_reference(policy: Policy) -> Reference:

@@ -20,7 +20,8 @@ from crossagent.training.stage import StageResult, StageRun
 
 
 class SFTModule(lightning.LightningModule):
-    """Trains a policy on :class:`SFTPart`s; the loss of a step is Σ −log p ÷ trained tokens of the whole step.
+    """Trains a policy on :class:`SFTPart`s; the loss of a step is Σ −w·log p ÷ trained tokens of the whole step, w the weight
+    of the token's segment (``segment_weights``, else 1).
 
     Lightning divides by ``accumulate_grad_batches`` and DDP by the number of ranks; both are multiplied back here, so the
     gradient depends on neither.
@@ -54,7 +55,7 @@ class SFTModule(lightning.LightningModule):
         output = self.policy.logprobs(
             batch.input_ids, batch.attention_mask, batch.loss_mask, dropout=True, entropy=False
         )
-        loss = -torch.where(batch.loss_mask, output.logprobs, 0.0).sum() / max(part.tokens, 1)
+        loss = -torch.where(batch.loss_mask, output.logprobs * batch.weights, 0.0).sum() / max(part.tokens, 1)
         self._sums["loss"] += float(loss.detach())
         self._sums["tokens"] += float(batch.loss_mask.sum())
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
