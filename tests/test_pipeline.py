@@ -169,7 +169,13 @@ def test_a_continued_run_says_from_where(
 ) -> None:
     from crossagent.tracking.mlflow import Tracker
 
-    small = ("sft.epochs=2", "sft.batch_size=8", "sft.checkpoint_every=2", "demonstrations.episodes=20", "evaluation.episodes=2")
+    small = (
+        "sft.epochs=2",
+        "sft.batch_size=8",
+        "sft.checkpoint_every=2",
+        "demonstrations.episodes=20",
+        "evaluation.episodes=2",
+    )
 
     def interrupt(self: Tracker, stage: str, metrics: object, step: int) -> None:
         if stage == "sft" and step == 3:

@@ -70,7 +70,7 @@ def test_targets_are_the_only_positions_the_output_layer_sees(scratch):
         some = scratch.logprobs(ids, mask, wanted).logprobs
     finally:
         handle.remove()
-    assert [shape[:-1].numel() for shape in seen] == [4], 'three targets, and one more row to multiply alike'
+    assert [shape[:-1].numel() for shape in seen] == [4], "three targets, and one more row to multiply alike"
     every = scratch.logprobs(ids, mask, targets(mask)).logprobs
     torch.testing.assert_close(some[wanted], every[wanted], atol=1e-6, rtol=0)
 
@@ -309,4 +309,6 @@ def test_a_reference_under_lora_takes_the_memory_of_its_adapters_and_no_more(kin
     assert both - own == adapters < own / 4
     full = tiny_policy(kind, tmp_path)
     copy = make_reference(full)
-    assert bytes_of(*full.state_dict().values(), *copy.state_dict().values()) == 2 * bytes_of(*full.state_dict().values())
+    assert bytes_of(*full.state_dict().values(), *copy.state_dict().values()) == 2 * bytes_of(
+        *full.state_dict().values()
+    )
