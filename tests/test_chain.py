@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from crossagent_api.space import ApiSpace
-from crossagent_control.space import ControlSpace
 
 from crossagent.plugin import Action, ActionSpace, ChainSpace, InvalidAction, SpaceSet
 from crossagent.testing import GrammarSampler, ToySuite, ToyWorld, check_action_space
+from crossagent_api.space import ApiSpace
+from crossagent_control.space import ControlSpace
 
 TEXT = "Plan: Api: goto(apple)\nAction: press(d) and click(left)"
 

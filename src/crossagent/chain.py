@@ -93,7 +93,9 @@ class ChainExecutor(Executor):
 
 
 class ChainSpace(ActionSpace):
-    """Composes two spaces; see this module's first lines. A plugin's own is a subclass that names its parts::
+    """Composes two spaces; see this module's first lines.
+
+    A plugin's own is a subclass that names its parts::
 
         class PlanSpace(ChainSpace):
             def __init__(self) -> None:

@@ -52,7 +52,7 @@ def learner(demos: list[Demonstration], pool: WorkerPool, tmp_path_factory: pyte
 
 @pytest.fixture(scope="module")
 def played(learner: Path, pool: WorkerPool) -> list[Trajectory]:
-    return list(source(Policy.load(learner), pool, GRPOConfig(groups=4, group_size=6)).play(0).trajectories)
+    return list(source(Policy.load(learner), pool, GRPOConfig(groups=8, group_size=8)).play(0).trajectories)
 
 
 def source(policy: Policy, pool: WorkerPool, config: GRPOConfig) -> MtrlSource:

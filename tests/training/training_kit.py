@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from crossagent_api.space import ApiSpace
-from crossagent_control.space import ControlSpace
 
 from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import WorldConfig
@@ -22,6 +20,8 @@ from crossagent.testing import ToySuite, toy_environment
 from crossagent.training.sources import Played, turn_rewards
 from crossagent.training.stage import StageRun
 from crossagent.types import StopReason, Trajectory, Turn
+from crossagent_api.space import ApiSpace
+from crossagent_control.space import ControlSpace
 
 WORDS = ["red", "green", "blue", "left", "right", "up", "down", "one", "two", "three"]
 

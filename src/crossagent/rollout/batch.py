@@ -116,8 +116,11 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return it on a device."""
-        parts: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Batch(**{name: part.to(device) if isinstance(part, Tensor) else part for name, part in parts.items()})
+        parts: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            parts[name] = value.to(device) if isinstance(value, Tensor) else value
+        return Batch(**parts)
 
 
 Allowed = Sequence[tuple[int, int, tuple[int, ...]]]
