@@ -68,7 +68,10 @@ def test_the_summary_has_the_shape_that_is_promised(unbroken: tuple[Path, dict[s
     assert list(summary) == ["stages", "versions", "recipe_sha256"]
     assert [stage["stage"] for stage in summary["stages"]] == ["untrained", "sft", "strl", "relabel", "mtrl"]
     for stage in summary["stages"]:
-        assert list(stage) == ["stage", "seconds", "eval"]
+        told = {"strl": ["two_spaces_can_earn"], "relabel": ["accepted", "moved", "choice"]}.get(stage["stage"])
+        assert list(stage) == ["stage", "seconds", "eval", *(["found"] if told else [])]
+        assert list(stage.get("found", [])) == (told or [])
+        assert all(0 <= share <= 1 for share in stage.get("found", {}).values())
         assert stage["seconds"] > 0
         assert list(stage["eval"]) == ["id", "ood"]
         alone = ["api", "gui", "control"] if stage["stage"] in ("sft", "mtrl") else []

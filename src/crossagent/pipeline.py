@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -29,18 +30,21 @@ from crossagent.rollout.store import save_trajectories, step_file
 from crossagent.run_directory import RunDirectory
 from crossagent.seeding import derive
 from crossagent.tracking import plots
-from crossagent.tracking.files import write_json
+from crossagent.tracking.files import read_json, write_json
 from crossagent.tracking.mlflow import Tracker
 from crossagent.tracking.progress import ProgressDisplay, ProgressTask
 from crossagent.tracking.summary import show, show_complete, versions, write_summary
+from crossagent.training.callbacks import METRICS, read_metrics
 from crossagent.training.grpo import train_grpo
 from crossagent.training.relabel import relabel
 from crossagent.training.resume import RESUME, rows_done
 from crossagent.training.sft import train_sft
-from crossagent.training.sources import MtrlSource, StrlSource
+from crossagent.training.sources import SURVEYED, MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
 
 T = TypeVar("T")
+_LITTLE_CHOICE = 0.05
+"""Below this share of states with a choice, STRL is said to teach nothing about choosing."""
 UNTRAINED = "untrained"
 
 
@@ -140,7 +144,9 @@ def train(work: _Work, stage: str) -> None:
             _STAGES[stage](work, policy, work.stage_run(stage, policy, bar))
         work.tracker.end(stage)
     # An interrupted stage counts the time since it was continued; its metrics know the rest.
-    directory.finish(f"{stage}/train", {"seconds": time.monotonic() - started})
+    directory.finish(
+        f"{stage}/train", {"seconds": time.monotonic() - started, "found": found_by(directory.stage(stage))}
+    )
     work.keep_tracking()
 
 
@@ -205,7 +211,8 @@ def summarize(work: _Work) -> None:
     for stage in (UNTRAINED, *recipe.stages):
         trained, evaluated = directory.result(f"{stage}/train"), directory.result(f"{stage}/eval")
         seconds = trained["seconds"] + evaluated["seconds"]
-        stages.append({"stage": stage, "seconds": round(seconds, 3), "eval": evaluated["cells"]})
+        found = {"found": trained["found"]} if trained.get("found") else {}
+        stages.append({"stage": stage, "seconds": round(seconds, 3), "eval": evaluated["cells"], **found})
     content = write_summary(directory.summary, stages, recipe.sha256, versions(work.plan.distributions))
     if recipe.tracking.plots:
         draw(directory, content, recipe)
@@ -247,7 +254,13 @@ def _strl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Reinforce single turns of the demonstrations: any action that comes to the demonstrated one is right."""
     config = work.recipe.strl
     source = StrlSource(config, demonstrations=work.demonstrations, **work.playing(policy, run))
-    return train_grpo(policy, source, config, run)
+    result = train_grpo(policy, source, config, run)
+    share = found_by(run.directory).get("two_spaces_can_earn", 1.0)
+    teaches = "" if share >= _LITTLE_CHOICE else ": this stage teaches next to nothing about choosing a space"
+    work.progress.line(
+        f"{run.name}: in {100 * share:.0f} % of the states two or more spaces can earn the reward{teaches}"
+    )
+    return result
 
 
 def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
@@ -294,6 +307,19 @@ _STAGES: dict[str, Callable[[_Work, Policy, StageRun], StageResult]] = {
     "relabel": _relabel,
     "mtrl": _mtrl,
 }
+
+
+def found_by(directory: Path) -> dict[str, float]:
+    """Return what a finished stage found out about choosing a space, by the files it left; empty for SFT and MTRL.
+
+    ``two_spaces_can_earn`` share of STRL's states in which the experts of two or more spaces come to the demonstrated
+    action · ``accepted``, ``moved``, ``choice`` shares of relabelled states; see ``RelabelStats``.
+    """
+    if (directory / "relabel.json").is_file():
+        stats = read_json(directory / "relabel.json")
+        return {name: stats[name] / max(1, stats["states"]) for name in ("accepted", "moved", "choice")}
+    rows = read_metrics(directory / METRICS)
+    return {"two_spaces_can_earn": rows[0][SURVEYED]} if rows and SURVEYED in rows[0] else {}
 
 
 # -- what the steps share -------------------------------------------------------------------------------------------

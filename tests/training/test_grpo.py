@@ -2,12 +2,15 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from training_kit import WordSource, same_weights, stage, timeless, tiny_policy, weights
 
+from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.config import LoraConfig
 from crossagent.policy.model import Policy, make_reference
+from crossagent.policy.sampler import choose, uniforms
 from crossagent.rollout.batch import rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig
@@ -100,6 +103,77 @@ def test_ratio_is_one_on_the_first_pass(tmp_path: Path, temperature: float, conc
         assert row["train/ratio_first_deviation"] < 1e-6
         assert row["train/sampler_gap_max"] <= 1e-4
         assert row["train/ratio_max"] > 1 + 1e-5  # the second step is not the first
+
+
+class Constrained:
+    """A sampler that may draw only some ids at each position: those of one remainder by 3, and the end of turn."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def allowed(self, position: int) -> tuple[int, ...]:
+        ids = range(position % 3, len(self.policy.tokenizer), 3)
+        return tuple(sorted({*ids, self.policy.eot_id}))
+
+    @torch.no_grad()
+    def sample(self, requests: list[SampleRequest], params: SamplingParams) -> list[Sample]:
+        samples = []
+        for request in requests:
+            ids, logprobs = list(request.prompt_ids), []
+            for position in range(params.max_new_tokens):
+                logits = self.policy.model(torch.tensor([ids])).logits[:, -1]
+                only = torch.full_like(logits, -torch.inf)
+                only[:, list(self.allowed(position))] = logits[:, list(self.allowed(position))]
+                u = torch.from_numpy(uniforms(np.array([request.seed]), np.array([position])))
+                chosen, logprob = choose(only, u, params.temperature)
+                ids.append(int(chosen))
+                logprobs.append(float(logprob))
+                if ids[-1] == self.policy.eot_id:
+                    break
+            response = tuple(ids[len(request.prompt_ids) :])
+            ended = response[-1] == self.policy.eot_id
+            samples.append(Sample(response, tuple(logprobs), "stop" if ended else "length"))
+        return samples
+
+
+class ConstrainedSource(WordSource):
+    """Stores with each turn what could be drawn."""
+
+    told = True
+
+    def __init__(self, policy: Policy, temperature: float) -> None:
+        super().__init__(policy, temperature=temperature)
+        self.sampler = Constrained(policy)  # type: ignore[assignment]
+
+    def play(self, iteration: int) -> Played:
+        played = super().play(iteration)
+        if not self.told:
+            return played
+
+        def marked(turn: Turn) -> Turn:
+            return replace(turn, allowed=tuple(self.sampler.allowed(k) for k in range(len(turn.response_ids))))  # type: ignore[attr-defined]
+
+        trajectories = (replace(t, turns=tuple(map(marked, t.turns))) for t in played.trajectories)
+        return replace(played, trajectories=tuple(trajectories))
+
+
+@pytest.mark.parametrize("concatenate", [False, True])
+def test_ratio_is_one_under_constrained_decoding(tmp_path: Path, concatenate: bool) -> None:
+    """The set of ids that could be drawn goes with the turn into every pass: old, new and reference."""
+    policy = tiny_policy()
+    config = replace(SMALL, temperature=0.7, concatenate=concatenate, drop_all_fail=False, kl_coef=0.1, minibatches=1)
+    train_grpo(policy, ConstrainedSource(policy, 0.7), config, stage(tmp_path / "told"))
+    rows = read_metrics(tmp_path / "told/metrics.jsonl")
+    for row in rows:
+        assert row["train/ratio_first_deviation"] < 1e-6
+        assert row["train/sampler_gap_max"] <= 1e-4
+        assert row["train/entropy"] < math.log(len(policy.tokenizer) / 3 + 1), "of what could be drawn"
+    assert rows[0]["train/kl"] < 1e-9
+    policy = tiny_policy()
+    source = ConstrainedSource(policy, 0.7)
+    source.told = False
+    train_grpo(policy, source, config, stage(tmp_path / "untold"))
+    assert read_metrics(tmp_path / "untold/metrics.jsonl")[0]["train/sampler_gap_max"] > 0.5, "else the log shows it"
 
 
 def test_temperature_divides_the_logits_of_the_old_pass(tmp_path: Path) -> None:

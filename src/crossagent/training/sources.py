@@ -233,6 +233,8 @@ def live_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
 
 
 # -- single turns -----------------------------------------------------------------------------------------------------
+SURVEYED = "strl/two_spaces_can_earn"
+"""The metric of :meth:`StrlSource.survey`."""
 _SURVEY = 128
 """States in which the experts of all spaces are asked what they would do, once per stage."""
 
@@ -329,7 +331,7 @@ class StrlSource:
             if not isinstance(answer, EnvFailure):
                 goal, *others = answer
                 able.append({state.space} | {o.space for o in others if o.ticks is not None and o.ticks == goal.ticks})
-        return {"strl/two_spaces_can_earn": sum(len(spaces) >= 2 for spaces in able) / len(able)} if able else {}
+        return {SURVEYED: sum(len(spaces) >= 2 for spaces in able) / len(able)} if able else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the states of an iteration follow from its number."""
