@@ -44,6 +44,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/learning")
     parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs")
     args, overrides = parser.parse_known_args()
+    args.runs_dir = args.runs_dir.resolve()  # runs name each other by it
 
     from crossagent.recipe import load_recipe
 
