@@ -23,21 +23,20 @@ from crossagent.training.grpo import GRPOModule, train_grpo
 
 SIGKILL = 9
 REST = pytest.mark.slow
+FAST = (("sft-lora", "update"), ("strl", "rollout"), ("mtrl", "checkpoint"))
+POINTS = {
+    "sft": {"update": 6, "checkpoint": 3, "end": 12},
+    "sft-lora": {"update": 6, "checkpoint": 3, "renaming": 3},
+    "strl": {"rollout": 2, "update": 2, "checkpoint": 2, "renaming": 2, "end": 4},
+    "mtrl": {"rollout": 2, "update": 2, "checkpoint": 2, "renaming": 2, "end": 4},
+}
+"""Stage → where it is killed → the row of metrics it goes on after."""
 CASES = [
-    ("sft-lora", "update", 6),
-    ("strl", "rollout", 2),
-    ("mtrl", "update", 2),
-    ("mtrl", "checkpoint", 2),
-    *(pytest.param("sft", point, row, marks=REST) for point, row in (("update", 6), ("checkpoint", 3), ("end", 12))),
-    *(pytest.param("sft-lora", point, row, marks=REST) for point, row in (("checkpoint", 3), ("renaming", 3))),
-    *(
-        pytest.param(kind, point, row, marks=REST)
-        for kind in ("strl", "mtrl")
-        for point, row in (("rollout", 2), ("update", 2), ("checkpoint", 2), ("renaming", 2), ("end", 4))
-        if (kind, point) not in (("strl", "rollout"), ("mtrl", "update"), ("mtrl", "checkpoint"))
-    ),
+    pytest.param(kind, point, row, marks=() if (kind, point) in FAST else REST)
+    for kind, points in POINTS.items()
+    for point, row in points.items()
 ]
-TERMINATED = [("mtrl", 3), pytest.param("strl", 3, marks=REST), pytest.param("sft", 5, marks=REST)]
+TERMINATED = [("mtrl", 3), ("strl", 3), ("sft", 5)]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +85,7 @@ def test_a_run_killed_by_sigkill_goes_on_bit_by_bit(runs: Path, kind: str, point
     assert same_as_unbroken(runs, kind, point)["resumed_from"] == row
 
 
+@REST
 @pytest.mark.parametrize(("kind", "row"), TERMINATED)
 def test_sigterm_saves_at_the_end_of_the_step_or_iteration(runs: Path, kind: str, row: int) -> None:
     assert int((runs / f"{kind}-term.status").read_text()) == 3 << 8, "it ended by an exception of its own"
