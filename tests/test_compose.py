@@ -10,6 +10,9 @@ import pytest
 
 from crossagent.compose import canonical_sha256, compose, differing_keys, plain
 from crossagent.errors import RecipeError
+from crossagent.recipe import load_recipe, validate
+from crossagent.registry import load_plugins
+from crossagent.testing import toy_environment
 
 
 @dataclass
@@ -215,3 +218,26 @@ def test_plain_gives_back_what_was_composed(recipe: Path) -> None:
     content = plain(compose(Schema, recipe))
     assert content["parts"] == {"a": {"weight": 0.001, "options": {}}, "b": {"weight": 0.5, "options": {}}}
     assert content["betas"] == [0.9, 0.95]
+
+
+def test_a_recipe_prices_a_space(tmp_path: Path) -> None:
+    path = tmp_path / "priced.yaml"
+    path.write_text("environment: {name: toy}\nspaces: {api: {weight: 0.1, cost: {plugin: 0, per_tick: 0.05}}}\n")
+    cost = load_recipe(path, ["spaces.api.cost.per_token=0.01"]).spaces["api"].cost
+    assert (cost.plugin, cost.per_turn, cost.per_tick, cost.per_token) == (0.0, 0.0, 0.05, 0.01)
+    with pytest.raises(RecipeError, match=r"cost\.per_turn: got -1.*expected a number ≥ 0"):
+        load_recipe(path, ["spaces.api.cost.per_turn=-1"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sft.segment_weights={action: 0.5}", r"sft\.segment_weights: unknown part 'action'. No space of this recipe"),
+        ("mtrl.explore_members=2", r"mtrl\.explore_members: got 2; a single space leaves no choice"),
+    ],
+)
+def test_options_that_fit_no_space_of_the_recipe_are_refused(tmp_path: Path, change: str, message: str) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text("environment: {name: toy}\nspaces: {api: {}}\n")
+    with pytest.raises(RecipeError, match=message):
+        validate(load_recipe(path, [change]), load_plugins().with_(environment=toy_environment()))

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from crossagent import pipeline
 from crossagent.cli import main
-from crossagent.errors import RecipeError
+from crossagent.errors import RecipeError, StageInterrupted
 from crossagent.recipe import Plan, load_recipe, validate
 from crossagent.registry import load_plugins
 from crossagent.testing import toy_environment
@@ -68,7 +68,10 @@ def test_the_summary_has_the_shape_that_is_promised(unbroken: tuple[Path, dict[s
     assert list(summary) == ["stages", "versions", "recipe_sha256"]
     assert [stage["stage"] for stage in summary["stages"]] == ["untrained", "sft", "strl", "relabel", "mtrl"]
     for stage in summary["stages"]:
-        assert list(stage) == ["stage", "seconds", "eval"]
+        told = {"strl": ["two_spaces_can_earn"], "relabel": ["accepted", "moved", "choice"]}.get(stage["stage"])
+        assert list(stage) == ["stage", "seconds", "eval", *(["found"] if told else [])]
+        assert list(stage.get("found", [])) == (told or [])
+        assert all(0 <= share <= 1 for share in stage.get("found", {}).values())
         assert stage["seconds"] > 0
         assert list(stage["eval"]) == ["id", "ood"]
         alone = ["api", "gui", "control"] if stage["stage"] in ("sft", "mtrl") else []
@@ -162,6 +165,34 @@ def test_an_interrupt_while_a_stage_trains_is_an_interrupt(tmp_path: Path, monke
     finally:
         signal.signal(signal.SIGINT, handler)
     assert len((tmp_path / "runs/tiny/sft/metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_continued_run_says_from_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from crossagent.tracking.mlflow import Tracker
+
+    small = (
+        "sft.epochs=2",
+        "sft.batch_size=8",
+        "sft.checkpoint_every=2",
+        "demonstrations.episodes=20",
+        "evaluation.episodes=2",
+    )
+
+    def interrupt(self: Tracker, stage: str, metrics: object, step: int) -> None:
+        if stage == "sft" and step == 3:
+            raise StageInterrupted("stop")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "log_metrics", interrupt)
+        with pytest.raises(StageInterrupted):
+            pipeline.run(plan(tmp_path, *small), Console(quiet=True))
+    assert "goes on" not in capsys.readouterr().err
+    monkeypatch.setattr(pipeline, "train_sft", lambda *_: (_ for _ in ()).throw(StageInterrupted("again")))
+    with pytest.raises(StageInterrupted):
+        pipeline.run(plan(tmp_path, *small), Console(quiet=True))
+    assert "runs/tiny goes on: untrained done; sft continues after step 2" in capsys.readouterr().err
 
 
 def test_a_complete_run_says_so_and_runs_nothing(

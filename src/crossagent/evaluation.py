@@ -10,6 +10,7 @@ import random
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from crossagent.policy.prompt import PromptFormat
 from crossagent.recipe import Plan, Recipe
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.seeding import derive
+from crossagent.spaces import CostRule
 from crossagent.tracking.progress import ProgressDisplay
 from crossagent.types import Trajectory
 
@@ -47,6 +49,7 @@ class Worlds:
             env=plan.environment,
             env_options=plan.recipe.environment.options,
             spaces=tuple((spec, plan.recipe.spaces[spec.name].options) for spec in plan.spaces),
+            costs={name: CostRule(**asdict(space.cost)) for name, space in plan.recipe.spaces.items()},
         )
         pool = WorkerPool(config, rollout.workers, rollout.worlds_per_worker, rollout.timeout_s)
         return cls(plan, stack.enter_context(pool))

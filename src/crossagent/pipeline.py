@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -30,18 +31,22 @@ from crossagent.rollout.store import save_trajectories, step_file
 from crossagent.run_directory import RunDirectory
 from crossagent.seeding import derive
 from crossagent.tracking import plots
-from crossagent.tracking.files import write_json
+from crossagent.tracking.files import read_json, write_json
 from crossagent.tracking.mlflow import Tracker
 from crossagent.tracking.progress import ProgressDisplay, ProgressTask
 from crossagent.tracking.summary import show, show_complete, versions, write_summary
+from crossagent.training.callbacks import METRICS, read_metrics
 from crossagent.training.grpo import train_grpo
 from crossagent.training.relabel import relabel
+from crossagent.training.resume import RESUME, rows_done
 from crossagent.training.sft import train_sft
-from crossagent.training.sources import MtrlSource, StrlSource
+from crossagent.training.sources import SURVEYED, MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_LITTLE_CHOICE = 0.05
+"""Below this share of states with a choice, STRL is said to teach nothing about choosing."""
 UNTRAINED = "untrained"
 
 
@@ -62,6 +67,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
         work = _Work.open(plan, directory, stack)
         for text in plan.recipe.warnings:
             log.warning("%s", text)
+        say_where(work)
         if not plan.recipe.makes_tokenizer:
             train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
         if plan.recipe.needs_demonstrations:
@@ -72,6 +78,21 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
         play_experts(work)
         summarize(work)
     return show(directory.path, console)
+
+
+def say_where(work: _Work) -> None:
+    """Say, of a run that was stopped, what is done and where it goes on."""
+    directory, stages = work.directory, (UNTRAINED, *work.recipe.stages)
+    done = [stage for stage in stages if directory.done(f"{stage}/train")]
+    if not done and not directory.done("demonstrations"):
+        return
+    following = next((stage for stage in stages if stage not in done), None)
+    text = f"{directory.path} goes on: {', '.join(done) or 'demonstrations'} done"
+    if following is not None:
+        rows = rows_done(directory.stage(following) / RESUME)
+        what = "step" if following in ("sft", "relabel") else "iteration"
+        text += f"; {following} " + (f"continues after {what} {rows}" if rows else "begins")
+    work.progress.line(text)
 
 
 # -- the steps, in order --------------------------------------------------------------------------------------------
@@ -127,7 +148,9 @@ def train(work: _Work, stage: str) -> None:
             _STAGES[stage](work, policy, work.stage_run(stage, policy, bar))
         work.tracker.end(stage)
     # An interrupted stage counts the time since it was continued; its metrics know the rest.
-    directory.finish(f"{stage}/train", {"seconds": time.monotonic() - started})
+    directory.finish(
+        f"{stage}/train", {"seconds": time.monotonic() - started, "found": found_by(directory.stage(stage))}
+    )
     work.keep_tracking()
 
 
@@ -192,7 +215,8 @@ def summarize(work: _Work) -> None:
     for stage in (UNTRAINED, *recipe.stages):
         trained, evaluated = directory.result(f"{stage}/train"), directory.result(f"{stage}/eval")
         seconds = trained["seconds"] + evaluated["seconds"]
-        stages.append({"stage": stage, "seconds": round(seconds, 3), "eval": evaluated["cells"]})
+        found = {"found": trained["found"]} if trained.get("found") else {}
+        stages.append({"stage": stage, "seconds": round(seconds, 3), "eval": evaluated["cells"], **found})
     content = write_summary(directory.summary, stages, recipe.sha256, versions(work.plan.distributions))
     if recipe.tracking.plots:
         draw(directory, content, recipe)
@@ -221,7 +245,12 @@ def draw(directory: RunDirectory, content: dict[str, Any], recipe: Recipe) -> No
 def _sft(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Imitate the demonstrations."""
     config = work.recipe.sft
-    rows = rows_from_demonstrations(work.demonstrations, work.worlds.prompt(policy), concatenate=config.concatenate)
+    rows = rows_from_demonstrations(
+        work.demonstrations,
+        work.worlds.prompt(policy),
+        concatenate=config.concatenate,
+        segment_weights=config.segment_weights,
+    )
     return train_sft(policy, rows, config, run)
 
 
@@ -229,7 +258,13 @@ def _strl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Reinforce single turns of the demonstrations: any action that comes to the demonstrated one is right."""
     config = work.recipe.strl
     source = StrlSource(config, demonstrations=work.demonstrations, **work.playing(policy, run))
-    return train_grpo(policy, source, config, run, reference=work.reference(config.reference))
+    result = train_grpo(policy, source, config, run, reference=work.reference(config.reference))
+    share = found_by(run.directory).get("two_spaces_can_earn", 1.0)
+    teaches = "" if share >= _LITTLE_CHOICE else ": this stage teaches next to nothing about choosing a space"
+    work.progress.line(
+        f"{run.name}: in {100 * share:.0f} % of the states two or more spaces can earn the reward{teaches}"
+    )
+    return result
 
 
 def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
@@ -254,7 +289,11 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
         write_json(run.directory / "relabel.json", asdict(stats))
         save_demonstrations(file, relabelled, {"stage": run.name})
     rows = rows_from_demonstrations(
-        load_demonstrations(file), prompt, concatenate=config.sft.concatenate, last_only=True
+        load_demonstrations(file),
+        prompt,
+        concatenate=config.sft.concatenate,
+        last_only=True,
+        segment_weights=config.sft.segment_weights,
     )
     return train_sft(policy, rows, config.sft, run)
 
@@ -272,6 +311,19 @@ _STAGES: dict[str, Callable[[_Work, Policy, StageRun], StageResult]] = {
     "relabel": _relabel,
     "mtrl": _mtrl,
 }
+
+
+def found_by(directory: Path) -> dict[str, float]:
+    """Return what a finished stage found out about choosing a space, by the files it left; empty for SFT and MTRL.
+
+    ``two_spaces_can_earn`` share of STRL's states in which the experts of two or more spaces come to the demonstrated
+    action · ``accepted``, ``moved``, ``choice`` shares of relabelled states; see ``RelabelStats``.
+    """
+    if (directory / "relabel.json").is_file():
+        stats = read_json(directory / "relabel.json")
+        return {name: stats[name] / max(1, stats["states"]) for name in ("accepted", "moved", "choice")}
+    rows = read_metrics(directory / METRICS)
+    return {"two_spaces_can_earn": rows[0][SURVEYED]} if rows and SURVEYED in rows[0] else {}
 
 
 # -- what the steps share -------------------------------------------------------------------------------------------

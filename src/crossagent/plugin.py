@@ -17,6 +17,7 @@ from typing import Protocol
 
 import pluggy
 
+from crossagent.chain import ChainSpace
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
 from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
 from crossagent.spaces import (
@@ -110,6 +111,7 @@ __all__ = [
     "ActionSpaceSpec",
     "ActionTokenizer",
     "Call",
+    "ChainSpace",
     "Control",
     "Environment",
     "EnvironmentSpec",

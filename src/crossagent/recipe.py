@@ -7,6 +7,7 @@ raise before anything is written or any model is loaded.
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
+from crossagent.spaces import SpaceSet
 from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.types import Task
 
@@ -45,11 +47,34 @@ class EnvironmentConfig:
 
 
 @dataclass
+class CostConfig:
+    """What one valid action of a space costs before λ: the sum of these. As it is, what its plugin says.
+
+    To price spaces alike, e.g. by their turns alone: ``cost: {plugin: 0, per_turn: 1}``.
+    """
+
+    plugin: float = 1.0
+    """Times what the plugin says an action costs."""
+    per_turn: float = 0.0
+    """A constant."""
+    per_tick: float = 0.0
+    """Times the ticks that the action took."""
+    per_token: float = 0.0
+    """Times the tokens that were sampled; experts, who sample none, are not charged."""
+
+    def __post_init__(self) -> None:
+        for name in ("plugin", "per_turn", "per_tick", "per_token"):
+            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
+                raise RecipeError(f"cost.{name}: got {getattr(self, name)}; expected a number ≥ 0")
+
+
+@dataclass
 class SpaceConfig:
     """One action space of the run."""
 
     weight: float = 0.0
     """λ of this space: what one unit of its cost takes off the return."""
+    cost: CostConfig = field(default_factory=CostConfig)
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the space."""
 
@@ -322,12 +347,16 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     for space in spaces:
         check_pairing(space, environment)
     plugins.check_environment_options(environment.name, recipe.environment.options)
-    plugins.build_space_set({name: space.options for name, space in recipe.spaces.items()})  # cheap; checks the options
+    built = plugins.build_space_set(
+        {name: space.options for name, space in recipe.spaces.items()}
+    )  # checks the options
     for name, config in recipe.reinforced:
         try:
             config.check_functions()
         except RecipeError as error:
             raise RecipeError(f"{name}.{error}") from error
+    _check_segments(recipe, built)
+    _check_exploration(recipe)
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "
@@ -355,6 +384,26 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             "expected tasks that no stage has seen. Take them out of the suite, or give the suite another name."
         )
     return plan
+
+
+def _check_segments(recipe: Recipe, spaces: SpaceSet) -> None:
+    known = sorted({part for space in spaces.spaces.values() for part in space.tokenizer.segment_names})
+    for where, weights in (
+        ("sft", recipe.sft.segment_weights),
+        ("strl", recipe.strl.segment_weights),
+        ("relabel.sft", recipe.relabel.sft.segment_weights),
+        ("mtrl", recipe.mtrl.segment_weights),
+    ):
+        for part in weights:
+            if part not in known:
+                hint = did_you_mean(part, known) if known else "No space of this recipe tells parts of an action apart."
+                raise RecipeError(f"{where}.segment_weights: unknown part {part!r}. {hint}")
+
+
+def _check_exploration(recipe: Recipe) -> None:
+    for where, config in (("strl", recipe.strl), ("mtrl", recipe.mtrl)):
+        if config.explore_members and len(recipe.spaces) == 1:
+            raise RecipeError(f"{where}.explore_members: got {config.explore_members}; a single space leaves no choice")
 
 
 def _installed(package: str) -> bool:

@@ -15,6 +15,9 @@ from crossagent.types import Action, Call, InvalidAction, Outcome, RawTick
 class ActionTokenizer(ABC):
     """How the actions of one space are written. Every text starts with the space's header."""
 
+    segment_names: tuple[str, ...] = ()
+    """The parts a recipe can weigh in the loss (``segment_weights``), in order; empty: an action is one part."""
+
     @abstractmethod
     def prompt_fragment(self, env: Environment) -> str:
         """Return what the system prompt says about this space in this world; names the header, gives the syntax."""
@@ -36,6 +39,10 @@ class ActionTokenizer(ABC):
     @abstractmethod
     def decode(self, text: str) -> Action | InvalidAction:
         """Return the action, or why it is none. Never raises, on any text; pure."""
+
+    def segments(self, text: str) -> tuple[tuple[str, int], ...]:
+        """Return where the parts of ``text`` begin: (name, character), in order, the first at 0; any text, never raises."""
+        return ()
 
 
 class Executor(ABC):
@@ -68,6 +75,24 @@ class ActionSpace(ABC):
     def lower(self, action: Action, env: Environment, horizon: int = 1) -> tuple[RawTick, ...]:
         """Return the first ``horizon`` ticks the executor would emit, on a snapshot; trailing no-ops stripped."""
         return lower(self, action, env, horizon)
+
+
+@dataclass(frozen=True, slots=True)
+class CostRule:
+    """What one valid action of a space costs before λ: a weighted sum, so that spaces can be priced alike."""
+
+    plugin: float = 1.0
+    """Times the space's own :meth:`ActionSpace.cost`."""
+    per_turn: float = 0.0
+    """A constant."""
+    per_tick: float = 0.0
+    """Times the ticks of the action."""
+    per_token: float = 0.0
+    """Times the sampled tokens of the response."""
+
+    def cost(self, own: float, ticks: int) -> float:
+        """Return the cost without that of tokens: all there is where nothing is sampled."""
+        return self.plugin * own + self.per_turn + self.per_tick * ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +187,11 @@ class SpaceSet:
         names = [n for n in self.spaces if allowed is None or n in allowed]
         rules = "\n".join(self.spaces[n].tokenizer.grammar(env) for n in names)
         return f"start: {' | '.join(f'{n}_response' for n in names)}\n{rules}\n"
+
+    def segments(self, text: str) -> tuple[tuple[str, int], ...]:
+        """Return the parts of a response; see :meth:`ActionTokenizer.segments`."""
+        name = self.space_of(text)
+        return () if name is None else self.spaces[name].tokenizer.segments(text)
 
     def special_tokens(self) -> tuple[str, ...]:
         """Return the special tokens of all spaces, in order, each once."""

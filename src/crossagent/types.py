@@ -153,6 +153,14 @@ class Turn:
     finish_reason: FinishReason = "stop"
     forced: int = 0
     """Number of leading response tokens that were given, not sampled (a header when one space is allowed)."""
+    explored: int = 0
+    """Number of leading response tokens, a header, that were drawn uniformly over the allowed spaces, not by the policy;
+    ``sampler_logprobs`` has their log-probs under that draw. Excludes ``forced``."""
+    segments: tuple[tuple[str, int], ...] = ()
+    """Parts of the response as its space tells them apart: (name, first response token), in order; () one part."""
+    allowed: tuple[tuple[int, ...], ...] = ()
+    """Constrained decoding: per response token the ids that could be drawn there, () for any; () no constraint at all.
+    Log-probs are under the same constraint. Not kept in files."""
     observation: str = ""
     """The observation's text before this turn; for people."""
     text: str = ""
@@ -176,6 +184,10 @@ class Turn:
     def __post_init__(self) -> None:
         if len(self.response_ids) != len(self.sampler_logprobs):
             raise ValueError(f"{len(self.response_ids)} response_ids but {len(self.sampler_logprobs)} sampler_logprobs")
+        if self.allowed and len(self.allowed) != len(self.response_ids):
+            raise ValueError(f"{len(self.response_ids)} response_ids but {len(self.allowed)} sets of allowed ids")
+        if self.forced and self.explored:
+            raise ValueError("a header is given, or drawn uniformly; not both")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from crossagent.errors import CheckpointError, MissingExtraError
 from crossagent.policy import checkpoint
 from crossagent.policy.config import LoraConfig, PolicyConfig
+from crossagent.policy.export import export_checkpoint
 from crossagent.policy.model import Policy
 
 from .conftest import OBSERVATION, TEXTS, tiny_policy
@@ -85,7 +86,49 @@ def test_a_checkpoint_is_a_model_to_go_on_from(tmp_path):
     assert torch.equal(outputs(full), outputs(lora))
     assert lora.config.lora is not None
     stir(lora).save(tmp_path / "lora")
-    assert torch.equal(outputs(lora), outputs(Policy.build(PolicyConfig(str(tmp_path / "lora")))))
+    path = str(tmp_path / "lora")
+    on = Policy.build(PolicyConfig(path, lora=LoraConfig(r=4)), special_tokens=["<|mine|>"])
+    assert torch.equal(outputs(lora), outputs(on)), "the same adapters train on"
+    for config in (None, LoraConfig(r=8), LoraConfig(r=4, targets=["q_proj"])):
+        other = Policy.build(PolicyConfig(path, lora=config), special_tokens=["<|mine|>"])
+        assert other.config.lora == config
+        torch.testing.assert_close(outputs(lora), outputs(other), atol=1e-5, rtol=0)
+        stir(other).save(tmp_path / "next")
+        assert torch.equal(outputs(other), outputs(Policy.load(tmp_path / "next")))
+    more = Policy.build(PolicyConfig(path, lora=LoraConfig(r=4)), special_tokens=["<|dig|>"])
+    assert "<|dig|>" in more.tokenizer.get_vocab()
+    torch.testing.assert_close(outputs(lora), outputs(more), atol=2e-2, rtol=0)  # one token more in the softmax
+
+
+@pytest.mark.parametrize("kind", ["scratch-0.1m", "qwen2"])
+def test_saving_a_lora_policy_copies_no_weights(kind, tmp_path, monkeypatch):
+    policy = stir(tiny_policy(kind, tmp_path, LoraConfig(r=4)))
+    storages = {name: value.data_ptr() for name, value in policy.backbone.state_dict().items()}
+    base = policy._base_weights()
+    assert {value.data_ptr() for value in base.values()} < set(storages.values())
+    monkeypatch.setattr(torch.nn.Parameter, "__deepcopy__", lambda *_: pytest.fail("a copy of the model"))
+    policy.save(tmp_path / "checkpoint")
+    monkeypatch.undo()
+    assert torch.equal(outputs(policy), outputs(Policy.load(tmp_path / "checkpoint")))
+
+
+@pytest.mark.parametrize("kind", ["scratch-0.1m", "qwen2"])
+def test_a_special_token_trained_under_lora_is_exported(kind, tmp_path):
+    """Tied or not: the rows that trained are those that an export, merged, writes."""
+    policy = stir(tiny_policy(kind, tmp_path, LoraConfig(r=4)))
+    token = policy.tokenizer.convert_tokens_to_ids("<|mine|>")
+    trained = policy.backbone.get_input_embeddings()(torch.tensor([token])).detach()
+    fresh = tiny_policy(kind, tmp_path, LoraConfig(r=4)).backbone.get_input_embeddings()(torch.tensor([token])).detach()
+    assert not torch.allclose(trained, fresh, atol=1e-2)
+    policy.save(tmp_path / "checkpoint")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "plain")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "plain")
+    torch.testing.assert_close(model.get_input_embeddings().weight[token], trained[0])
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert tied == (kind != "qwen2")
+    if not tied:
+        assert not torch.equal(model.get_output_embeddings().weight[token], model.get_input_embeddings().weight[token])
+    torch.testing.assert_close(outputs(policy), outputs(Policy.load(tmp_path / "plain")), atol=1e-5, rtol=0)
 
 
 @pytest.fixture

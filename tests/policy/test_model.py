@@ -70,7 +70,7 @@ def test_targets_are_the_only_positions_the_output_layer_sees(scratch):
         some = scratch.logprobs(ids, mask, wanted).logprobs
     finally:
         handle.remove()
-    assert [shape[:-1].numel() for shape in seen] == [3]
+    assert [shape[:-1].numel() for shape in seen] == [4], "three targets, and one more row to multiply alike"
     every = scratch.logprobs(ids, mask, targets(mask)).logprobs
     torch.testing.assert_close(some[wanted], every[wanted], atol=1e-6, rtol=0)
 
@@ -291,3 +291,24 @@ def test_a_reference_can_be_stored_and_put_back(lora, tmp_path):
     assert not torch.equal(other.logprobs(ids, mask, targets(mask)).logprobs, want)
     other.load_state_dict(state)
     assert torch.equal(other.logprobs(ids, mask, targets(mask)).logprobs, want)
+
+
+def bytes_of(*tensors: torch.Tensor) -> int:
+    """Memory behind some tensors, shared storage counted once."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("kind", ["scratch-0.1m", "qwen2"])
+def test_a_reference_under_lora_takes_the_memory_of_its_adapters_and_no_more(kind, tmp_path):
+    policy = tiny_policy(kind, tmp_path, LoraConfig(r=2))
+    own = bytes_of(*policy.state_dict().values())
+    adapters = sum(p.numel() * p.element_size() for p in policy.parameters() if p.requires_grad)
+    reference = make_reference(policy)
+    both = bytes_of(*policy.state_dict().values(), *reference.state_dict().values())
+    assert both - own == adapters < own / 4
+    full = tiny_policy(kind, tmp_path)
+    copy = make_reference(full)
+    assert bytes_of(*full.state_dict().values(), *copy.state_dict().values()) == 2 * bytes_of(
+        *full.state_dict().values()
+    )

@@ -2,17 +2,21 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from training_kit import WordSource, same_weights, stage, timeless, tiny_policy, weights
 
+from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.config import LoraConfig
 from crossagent.policy.model import Policy, make_reference
+from crossagent.policy.sampler import choose, uniforms
 from crossagent.rollout.batch import rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
-from crossagent.training.config import GRPOConfig
+from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.grpo import GRPOModule, _Totals, train_grpo
 from crossagent.training.metrics import CollapseWatch, space_metrics
+from crossagent.training.sft import train_sft
 from crossagent.training.sources import Played, live_trajectories, turn_rewards
 from crossagent.types import StopReason, Trajectory, Turn
 
@@ -101,6 +105,77 @@ def test_ratio_is_one_on_the_first_pass(tmp_path: Path, temperature: float, conc
         assert row["train/ratio_max"] > 1 + 1e-5  # the second step is not the first
 
 
+class Constrained:
+    """A sampler that may draw only some ids at each position: those of one remainder by 3, and the end of turn."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def allowed(self, position: int) -> tuple[int, ...]:
+        ids = range(position % 3, len(self.policy.tokenizer), 3)
+        return tuple(sorted({*ids, self.policy.eot_id}))
+
+    @torch.no_grad()
+    def sample(self, requests: list[SampleRequest], params: SamplingParams) -> list[Sample]:
+        samples = []
+        for request in requests:
+            ids, logprobs = list(request.prompt_ids), []
+            for position in range(params.max_new_tokens):
+                logits = self.policy.model(torch.tensor([ids])).logits[:, -1]
+                only = torch.full_like(logits, -torch.inf)
+                only[:, list(self.allowed(position))] = logits[:, list(self.allowed(position))]
+                u = torch.from_numpy(uniforms(np.array([request.seed]), np.array([position])))
+                chosen, logprob = choose(only, u, params.temperature)
+                ids.append(int(chosen))
+                logprobs.append(float(logprob))
+                if ids[-1] == self.policy.eot_id:
+                    break
+            response = tuple(ids[len(request.prompt_ids) :])
+            ended = response[-1] == self.policy.eot_id
+            samples.append(Sample(response, tuple(logprobs), "stop" if ended else "length"))
+        return samples
+
+
+class ConstrainedSource(WordSource):
+    """Stores with each turn what could be drawn."""
+
+    told = True
+
+    def __init__(self, policy: Policy, temperature: float) -> None:
+        super().__init__(policy, temperature=temperature)
+        self.sampler = Constrained(policy)  # type: ignore[assignment]
+
+    def play(self, iteration: int) -> Played:
+        played = super().play(iteration)
+        if not self.told:
+            return played
+
+        def marked(turn: Turn) -> Turn:
+            return replace(turn, allowed=tuple(self.sampler.allowed(k) for k in range(len(turn.response_ids))))  # type: ignore[attr-defined]
+
+        trajectories = (replace(t, turns=tuple(map(marked, t.turns))) for t in played.trajectories)
+        return replace(played, trajectories=tuple(trajectories))
+
+
+@pytest.mark.parametrize("concatenate", [False, True])
+def test_ratio_is_one_under_constrained_decoding(tmp_path: Path, concatenate: bool) -> None:
+    """The set of ids that could be drawn goes with the turn into every pass: old, new and reference."""
+    policy = tiny_policy()
+    config = replace(SMALL, temperature=0.7, concatenate=concatenate, drop_all_fail=False, kl_coef=0.1, minibatches=1)
+    train_grpo(policy, ConstrainedSource(policy, 0.7), config, stage(tmp_path / "told"))
+    rows = read_metrics(tmp_path / "told/metrics.jsonl")
+    for row in rows:
+        assert row["train/ratio_first_deviation"] < 1e-6
+        assert row["train/sampler_gap_max"] <= 1e-4
+        assert row["train/entropy"] < math.log(len(policy.tokenizer) / 3 + 1), "of what could be drawn"
+    assert rows[0]["train/kl"] < 1e-9
+    policy = tiny_policy()
+    source = ConstrainedSource(policy, 0.7)
+    source.told = False
+    train_grpo(policy, source, config, stage(tmp_path / "untold"))
+    assert read_metrics(tmp_path / "untold/metrics.jsonl")[0]["train/sampler_gap_max"] > 0.5, "else the log shows it"
+
+
 def test_temperature_divides_the_logits_of_the_old_pass(tmp_path: Path) -> None:
     policy = tiny_policy()
     config = replace(SMALL, iterations=1, temperature=1.0, drop_all_fail=False)
@@ -167,13 +242,6 @@ def test_a_stage_killed_anywhere_goes_on_bit_by_bit(
         read_metrics(tmp_path / "whole/metrics.jsonl")
     )
     assert same_weights(weights(again), weights(whole))
-
-
-def test_a_torn_resume_point_is_never_taken_for_a_good_one(tmp_path: Path) -> None:
-    (tmp_path / "resume.ckpt").write_bytes(b"torn")
-    policy = tiny_policy()
-    with pytest.raises(OSError, match=r"resume\.ckpt cannot be read .* Fix: remove it"):
-        train_grpo(policy, WordSource(policy), SMALL, stage(tmp_path))
 
 
 def test_a_member_whose_world_broke_is_dropped_and_counted(tmp_path: Path) -> None:
@@ -275,6 +343,35 @@ def test_a_reference_is_the_policy_the_stage_began_with(tmp_path: Path) -> None:
     kl = [row["train/kl"] for row in read_metrics(tmp_path / "metrics.jsonl")]
     assert kl[0] < kl[1] < kl[2]
     assert kl[0] < 1e-2
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=4, dropout=0.2)], ids=["full", "lora"])
+def test_each_stage_refers_to_the_policy_it_began_with_and_not_to_the_bare_base(
+    tmp_path: Path, lora: LoraConfig | None
+) -> None:
+    """SFT → STRL → MTRL through checkpoints: the KL of a stage's first pass is 0, whatever trained before (trl#3194)."""
+    policy = tiny_policy(lora=lora)
+    rows = rows_from_trajectories(WordSource(policy, groups=6).play(0).trajectories)
+    path = train_sft(policy, rows, SFTConfig(epochs=3, batch_size=24, lr=2e-2), stage(tmp_path / "sft")).checkpoint
+    config = replace(SMALL, iterations=2, minibatches=1, kl_coef=0.1, drop_all_fail=False, lr=1e-2)
+    for name in ("strl", "mtrl"):
+        policy = Policy.load(path)
+        began = weights(policy)
+        path = train_grpo(policy, WordSource(policy), config, stage(tmp_path / name)).checkpoint
+        kl = [row["train/kl"] for row in read_metrics(tmp_path / name / "metrics.jsonl")]
+        assert kl[0] < 1e-9
+        assert kl[1] > 1e-4
+        frozen = [n for n, p in policy.named_parameters() if not p.requires_grad]
+        assert all(torch.equal(began[n], weights(policy)[n]) for n in frozen)
+        assert bool(frozen) == (lora is not None)
+        assert not same_weights(began, weights(policy))
+    if lora is not None:
+        ids = torch.tensor([rows[0].input_ids])
+        mask = torch.tensor([rows[0].loss_mask])
+        now = policy.logprobs(ids, torch.ones_like(ids), mask).logprobs
+        with policy.model.disable_adapter():  # type: ignore[operator]
+            bare = policy.logprobs(ids, torch.ones_like(ids), mask).logprobs
+        assert float((now - bare).abs().max()) > 0.1, "adapters off is another policy"
 
 
 def test_the_best_evaluated_policy_is_kept(tmp_path: Path) -> None:

@@ -35,5 +35,12 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
     assert documented - emitted == only_live
 
 
-LIVE = {"rollout/groups", "rollout/resampled", "time/generate", "time/environment"}
-"""What only a source with worlds reports; see test_sources.py."""
+LIVE = {
+    "rollout/groups",
+    "rollout/resampled",
+    "time/generate",
+    "time/environment",
+    "explore/trajectories",
+    "explore/weight",
+}
+"""What only a source with worlds, or an option, reports; see test_sources.py and test_exploration.py."""

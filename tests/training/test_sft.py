@@ -5,10 +5,11 @@ import pytest
 import torch
 from training_kit import same_weights, stage, timeless, tiny_policy, weights
 
+from crossagent.errors import StageInterrupted
 from crossagent.policy.config import LoraConfig
 from crossagent.policy.model import Policy
 from crossagent.rollout.batch import Row, rows_from_trajectories
-from crossagent.training.callbacks import StageInterrupted, read_metrics
+from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import SFTConfig
 from crossagent.training.data import SFTSchedule
 from crossagent.training.sft import train_sft

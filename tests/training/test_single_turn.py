@@ -9,12 +9,15 @@ from training_kit import SPACES, toy_pool, toy_tasks
 
 from crossagent.envs.recording import Demonstration
 from crossagent.envs.worker import WorkerPool
+from crossagent.errors import RecipeError
 from crossagent.plugin import SamplingParams
 from crossagent.rollout.demos import collect
 from crossagent.testing import ScriptedSampler
-from crossagent.training.config import RelabelConfig
+from crossagent.training.config import RelabelConfig, StrlConfig
 from crossagent.training.relabel import balanced, relabel
-from crossagent.training.single_turn import State, choose_states, judge
+from crossagent.training.single_turn import State, agreement, choose_states, judge
+from crossagent.training.sources import StrlSource
+from crossagent.types import RawTick
 
 EOT = 0
 SAME_ELSEWHERE = "Action: press(e)"
@@ -78,6 +81,55 @@ def test_the_same_ticks_earn_the_reward_in_any_space_and_others_do_not(opening: 
 def test_a_response_that_was_cut_earns_nothing(opening: State, pool: WorkerPool) -> None:
     assert rewards(opening, [RIGHT[0]], pool, longest=len(RIGHT[0]) + 1) == (1.0,)
     assert rewards(opening, [RIGHT[0]], pool, longest=len(RIGHT[0])) == (0.0,)
+
+
+def test_agreement_is_the_share_of_raw_parts_in_common() -> None:
+    walk, click = RawTick(keys=("d",)), RawTick(keys=("d",), buttons=("left",), camera=(4, 0))
+    assert agreement([walk], [walk]) == agreement([], [RawTick()]) == 1.0
+    assert agreement([walk], [click]) == 1 / 3
+    assert agreement([walk], [RawTick(keys=("a",))]) == agreement([walk], []) == 0.0
+    assert agreement([walk, walk], [walk]) == 1 / 2, "tick by tick"
+    assert agreement([RawTick(camera=(4, 0))], [RawTick(camera=(4, 2))]) == 0.0
+
+
+def test_partial_credit_tells_wrong_responses_apart_and_never_reaches_the_right_one(
+    demos: list[Demonstration], pool: WorkerPool
+) -> None:
+    said = [
+        "Action: press(d) and click(left)",
+        "Action: press(a)",
+        "Action: press(d)",
+        "Action: press(",
+        "Action: no_op",
+    ]
+    sampler = ScriptedSampler(said, eot_id=EOT, encode=lambda text: tuple(map(ord, text)))
+    shown = [d for d in demos if any(t.text == said[0] for t in d.turns)]
+    only = [
+        replace(d, turns=tuple(replace(t, error="" if t.text == said[0] else "skip") for t in d.turns)) for d in shown
+    ]
+    common = {
+        "tasks": toy_tasks(),
+        "spaces": SPACES,
+        "pool": pool,
+        "prompt": Letters(),
+        "max_new_tokens": 99,
+        "seed": 0,
+    }
+    played = []
+    for credit in (0.0, 0.4):
+        config = StrlConfig(
+            groups=1, group_size=5, partial_credit=credit, drop_all_fail=False, minibatches=1, invalid_penalty=0.1
+        )
+        sampler = ScriptedSampler(said, eot_id=EOT, encode=lambda text: tuple(map(ord, text)))
+        played.append(StrlSource(config, demonstrations=only, sampler=sampler, **common).play(0))
+    right_or_wrong, graded = ([r for (r,) in p.rewards] for p in played)
+    assert right_or_wrong == [1.0, 0.0, 0.0, -0.1, 0.0]
+    assert graded == pytest.approx([1.0, 0.0, 0.4 / 2, -0.1, 0.0])
+    assert [t.success for t in played[1].trajectories] == [True, False, False, False, False]
+    with pytest.raises(RecipeError, match="partial_credit: needs drop_all_fail: false"):
+        StrlConfig(partial_credit=0.4)
+    with pytest.raises(RecipeError, match="partial_credit: got 1"):
+        StrlConfig(partial_credit=1.0, drop_all_fail=False)
 
 
 def test_states_are_even_over_spaces_and_never_a_failed_action(demos: list[Demonstration]) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import WorldConfig
-from crossagent.plugin import ActionSpaceSpec, SampleRequest, SamplingParams
+from crossagent.plugin import ActionSpaceSpec, ChainSpace, SampleRequest, SamplingParams
 from crossagent.policy.config import LoraConfig, PolicyConfig, PromptConfig
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
@@ -20,6 +20,8 @@ from crossagent.testing import ToySuite, toy_environment
 from crossagent.training.sources import Played, turn_rewards
 from crossagent.training.stage import StageRun
 from crossagent.types import StopReason, Trajectory, Turn
+from crossagent_api.space import ApiSpace
+from crossagent_control.space import ControlSpace
 
 WORDS = ["red", "green", "blue", "left", "right", "up", "down", "one", "two", "three"]
 
@@ -131,11 +133,19 @@ SPECS = (
     ActionSpaceSpec("gui", "1", ("pointer",), "Gui:", "crossagent_gui.space:GuiSpace"),
     ActionSpaceSpec("control", "1", ("control",), "Action:", "crossagent_control.space:ControlSpace"),
 )
+PLAN = ActionSpaceSpec("plan", "1", ("control", "skills"), "Plan:", "training_kit:PlanSpace")
 SPACES = tuple(spec.name for spec in SPECS)
 
 
-def toy_pool(workers: int = 0, worlds: int = 64) -> WorkerPool:
-    config = WorldConfig(env=toy_environment(), spaces=tuple((spec, {}) for spec in SPECS))
+class PlanSpace(ChainSpace):
+    """A skill that says what is meant, and the held keys that do it."""
+
+    def __init__(self) -> None:
+        super().__init__("plan", "Plan:", abstract=ApiSpace(), executable=ControlSpace())
+
+
+def toy_pool(workers: int = 0, worlds: int = 64, specs: tuple[ActionSpaceSpec, ...] = SPECS, **more: Any) -> WorkerPool:
+    config = WorldConfig(env=toy_environment(), spaces=tuple((spec, {}) for spec in specs), **more)
     return WorkerPool(config, workers, worlds, 20.0)
 
 

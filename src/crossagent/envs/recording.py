@@ -27,6 +27,8 @@ class DemoTurn:
     """The space's own cost, before λ."""
     error: str = ""
     """Why the action did not do what it says; empty when it did."""
+    segments: tuple[tuple[str, int], ...] = ()
+    """Parts of the text: (name, character); see ``ActionTokenizer.segments``."""
 
 
 @dataclass(frozen=True, slots=True)

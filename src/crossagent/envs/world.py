@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck
 from crossagent.envs.recording import MIXED, Demonstration, DemoTurn, order_of_choice, with_feedback
 from crossagent.errors import PluginError
-from crossagent.spaces import ActionSpace, ActionSpaceSpec, SpaceSet
-from crossagent.types import Action, Event, InvalidAction, Observation, RawTick, StopReason, Task
+from crossagent.spaces import ActionSpace, ActionSpaceSpec, CostRule, SpaceSet
+from crossagent.types import Action, Call, Event, InvalidAction, Observation, RawTick, StopReason, Task
 
 _KEEP_SPACE = 0.5
 """Probability that a mixed demonstration stays with the space of the turn before."""
+_OWN_COST = CostRule()
 _GIVE_UP = 3
 """A recording ends after so many failed actions in a row: the experts are stateless and would go on for ever."""
 
@@ -33,6 +34,8 @@ class WorldConfig:
     env_options: Mapping[str, Any] = field(default_factory=dict)
     spaces: tuple[tuple[ActionSpaceSpec, Mapping[str, Any]], ...] = ()
     """(spec, options), in the recipe's order."""
+    costs: Mapping[str, CostRule] = field(default_factory=dict)
+    """What an action costs, where a recipe says it; else the space's own cost."""
 
     @property
     def space_names(self) -> tuple[str, ...]:
@@ -67,6 +70,8 @@ class Acted(NamedTuple):
     """Of the state after it, with the feedback of :func:`with_feedback`."""
     anchor_key: str
     """Of the state after it."""
+    segments: tuple[tuple[str, int], ...] = ()
+    """Parts of the response: (name, character); see ``ActionTokenizer.segments``."""
 
 
 class LoweredAction(NamedTuple):
@@ -76,6 +81,8 @@ class LoweredAction(NamedTuple):
     ticks: tuple[RawTick, ...] | None
     """The first raw ticks it would emit; None when the text is no action."""
     invalid: str
+    segments: tuple[tuple[str, int], ...] = ()
+    """Parts of the text: (name, character)."""
 
 
 class Described(NamedTuple):
@@ -181,6 +188,7 @@ class World:
                 success=env.success,
                 observation=_told(self._observation, action.reason or "invalid", ""),
                 anchor_key=env.anchor_key(),
+                segments=self.spaces.segments(text),
             )
         else:
             chosen = self.spaces[action.space]
@@ -192,7 +200,7 @@ class World:
                 invalid="",
                 ticks=outcome.ticks,
                 reward=outcome.reward,
-                cost=chosen.cost(action, outcome),
+                cost=self.config.costs.get(action.space, _OWN_COST).cost(chosen.cost(action, outcome), outcome.ticks),
                 error=outcome.error,
                 events=outcome.events,
                 terminated=outcome.terminated,
@@ -200,6 +208,7 @@ class World:
                 success=env.success,
                 observation=_told(outcome.observation, "", outcome.error),
                 anchor_key=env.anchor_key(),
+                segments=self.spaces.segments(text),
             )
         self._broken = False
         self._live = not (acted.terminated or acted.truncated)
@@ -231,7 +240,17 @@ class World:
             if acted.invalid:
                 raise RuntimeError(f"space {current!r} cannot read what it wrote: {text!r}: {acted.invalid}")
             turns.append(
-                DemoTurn(observation, text, current, anchor, acted.ticks, acted.reward, acted.cost, acted.error)
+                DemoTurn(
+                    observation,
+                    text,
+                    current,
+                    anchor,
+                    acted.ticks,
+                    acted.reward,
+                    acted.cost,
+                    acted.error,
+                    acted.segments,
+                )
             )
             observation, anchor = acted.observation.text, acted.anchor_key
             failures = failures + 1 if acted.error else 0
@@ -312,22 +331,27 @@ class World:
     def _lower(self, text: str, horizon: int) -> LoweredAction:
         space, action = self.spaces.decode(text)
         if isinstance(action, InvalidAction):
-            return LoweredAction(space, None, action.reason or "invalid")
-        return LoweredAction(space, self.spaces[action.space].lower(action, self.env, horizon), "")
+            return LoweredAction(space, None, action.reason or "invalid", self.spaces.segments(text))
+        ticks = self.spaces[action.space].lower(action, self.env, horizon)
+        return LoweredAction(space, ticks, "", self.spaces.segments(text))
 
     def _propose(self, name: str) -> Action | None:
         """Return the action with which the experts go on in this space, None when they cannot."""
         space: ActionSpace = self.spaces[name]
+        heard: list[Call] = []
         for interface in space.requires:
             if interface not in self.config.env.experts:
                 continue
             try:
-                actions = space.from_calls(self._expert(interface).propose(self.env), self.env)
+                calls = self._expert(interface).propose(self.env)
             except ExpertStuck:
                 continue
-            if actions:
+            if actions := space.from_calls(calls, self.env):
                 return actions[0]
-        return None
+            heard += calls
+        # A space that composes others may need what the experts of several interfaces say.
+        actions = space.from_calls(heard, self.env) if len(space.requires) > 1 else []
+        return actions[0] if actions else None
 
     def _expert(self, interface: str) -> Expert:
         if interface not in self._experts:

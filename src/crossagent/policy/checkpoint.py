@@ -32,8 +32,9 @@ def staged(directory: Path) -> Iterator[Path]:
     directory = directory.expanduser().absolute()
     directory.parent.mkdir(parents=True, exist_ok=True)
     recover(directory)
-    stage = directory.parent / f".{directory.name}.new-{os.getpid()}"
-    shutil.rmtree(stage, ignore_errors=True)
+    for stale in directory.parent.glob(f".{directory.name}.new-*"):  # of a process that died while it wrote
+        shutil.rmtree(stale, ignore_errors=True)
+    stage = _beside(directory)
     stage.mkdir()
     try:
         yield stage
@@ -61,6 +62,15 @@ def recover(directory: Path) -> Path:
     if recoverable(directory):
         os.replace(_aside(directory), directory)
     return directory
+
+
+def discard(directory: Path) -> None:
+    """Remove a checkpoint; a process that dies meanwhile leaves all of it, or nothing that could be taken for one."""
+    shutil.rmtree(_aside(directory), ignore_errors=True)
+    if directory.exists():
+        gone = _beside(directory)
+        os.replace(directory, gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def write_manifest(directory: Path, meta: dict[str, Any]) -> None:
@@ -142,6 +152,10 @@ def check_weights(directory: Path) -> None:
 
 def _aside(directory: Path) -> Path:
     return directory.parent / f".{directory.name}.old"
+
+
+def _beside(directory: Path) -> Path:
+    return directory.parent / f".{directory.name}.new-{os.getpid()}"
 
 
 def _hash(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import transformers
@@ -20,8 +19,4 @@ def export_checkpoint(checkpoint: Path, directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CheckpointError(f"{directory}: exists and is not empty; expected a new directory to write to")
     transformers.utils.logging.disable_progress_bar()
-    policy = Policy.load(checkpoint)
-    if policy.config.lora is not None:
-        merged = policy.model.merge_and_unload()  # type: ignore[operator]
-        policy = Policy(merged, policy.tokenizer, replace(policy.config, lora=None))
-    policy.save(directory)
+    Policy.load(checkpoint).merged().save(directory)

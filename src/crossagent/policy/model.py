@@ -11,7 +11,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
 from crossagent.policy.template import end_of_turn_id
 
 log = logging.getLogger(__name__)
+_FEWEST = 4
+"""Rows of the output layer's input, at least: fewer are multiplied in another order on a CPU, and round differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Policy(nn.Module):
         *,
         dropout: bool = False,
         entropy: bool = True,
+        allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
     ) -> PolicyOutput:
         """Return log p(token t | tokens < t) and entropies where ``target_mask`` is true.
 
@@ -134,6 +137,8 @@ class Policy(nn.Module):
             temperature: The sampler's, > 0.
             dropout: Keep dropout in training mode (for supervised training).
             entropy: False skips the entropies (zeros).
+            allowed: (row, token, ids) where the sampler was constrained: only these ids could be drawn there, and log-probs
+                and entropies are those of the distribution over them, so that the ratio stays 1.
 
         Raises:
             ValueError: A first position is a target, or the temperature is not positive.
@@ -148,7 +153,8 @@ class Policy(nn.Module):
         with contextlib.nullcontext() if dropout else self._without_dropout():
             inputs = self._mask_inputs(attention_mask)
             logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
-        logp = torch.log_softmax(logits.float() / temperature, dim=-1)  # [target, vocab]
+        logits = _constrained(logits.float() / temperature, rows, before + 1, allowed)
+        logp = torch.log_softmax(logits, dim=-1)  # [target, vocab]
         taken = logp.gather(-1, input_ids[rows, before + 1].unsqueeze(-1)).squeeze(-1)
         zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
         spread = zeros
@@ -182,14 +188,18 @@ class Policy(nn.Module):
         A hook in front of the output layer picks the positions, so that whatever a model does to its logits afterwards
         (scaling, soft-capping) still happens.
         """
+        spare = max(0, _FEWEST - len(rows)) if len(rows) else 0
 
         def pick(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (args[0][rows, cols].unsqueeze(0), *args[1:])
+            picked = args[0][rows, cols]
+            if spare:
+                picked = torch.cat([picked, picked[:1].expand(spare, -1)])
+            return (picked.unsqueeze(0), *args[1:])
 
         handle = self.backbone.get_output_embeddings().register_forward_pre_hook(pick)
         try:
             logits: Tensor = self.model(**inputs).logits
-            return logits.squeeze(0)
+            return logits.squeeze(0)[: len(rows)]
         finally:
             handle.remove()
 
@@ -217,10 +227,24 @@ class Policy(nn.Module):
                 for readme in stage.glob("README.md"):
                     readme.unlink()
                 if self.source is None:
-                    copy.deepcopy(self.model).unload().save_pretrained(stage / "base")  # type: ignore[operator]
+                    self.backbone.save_pretrained(stage / "base", state_dict=self._base_weights())
             self.tokenizer.save_pretrained(stage)
             meta = {"crossagent": __version__, "policy": asdict(self.config), "source": self.source}
             checkpoint.write_manifest(stage, meta)
+
+    def _base_weights(self) -> dict[str, Tensor]:
+        """Return the weights under the adapters, by the names they have without them; nothing is copied."""
+        return {
+            name.replace(".token_adapter.", ".").replace(".base_layer.", "."): value
+            for name, value in self.backbone.state_dict().items()
+            if ".lora_" not in name and ".trainable_tokens_" not in name
+        }
+
+    def merged(self) -> Policy:
+        """Return the policy with its adapters merged into the weights, which change in place; ``self`` is spent."""
+        if self.config.lora is None:
+            return self
+        return Policy(self.model.merge_and_unload(), self.tokenizer, replace(self.config, lora=None))  # type: ignore[operator]
 
     def export(self, directory: str | Path) -> None:
         """Write a plain Hugging Face directory, adapters merged into the weights, for use without crossagent."""
@@ -284,11 +308,18 @@ class Reference:
 
     @torch.no_grad()
     def logprobs(
-        self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor, temperature: float = 1.0
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        target_mask: Tensor,
+        temperature: float = 1.0,
+        *,
+        allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
     ) -> PolicyOutput:
         """See :meth:`Policy.logprobs`."""
+        asked = (input_ids, attention_mask, target_mask, temperature)
         with self._in_place():
-            return self._policy.logprobs(input_ids, attention_mask, target_mask, temperature, entropy=False)
+            return self._policy.logprobs(*asked, entropy=False, allowed=allowed)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a resumed run needs to have the same reference again."""
@@ -322,27 +353,44 @@ class Reference:
                     parameter.data = current[name]
 
 
+def _constrained(
+    logits: Tensor, rows: Tensor, cols: Tensor, allowed: Sequence[tuple[int, int, Sequence[int]]]
+) -> Tensor:
+    """Return logits [target, vocab] with −∞ at ids that could not be drawn; targets are (rows, cols), each [target]."""
+    if not allowed:
+        return logits
+    number = {place: k for k, place in enumerate(zip(rows.tolist(), cols.tolist(), strict=True))}
+    sets = [(number[row, col], ids) for row, col, ids in allowed if (row, col) in number]
+    if not sets:
+        return logits
+    at = torch.tensor([target for target, _ in sets], device=logits.device)
+    open_ = torch.zeros(len(sets), logits.shape[-1], dtype=torch.bool, device=logits.device)
+    for k, (_, ids) in enumerate(sets):
+        open_[k, list(ids)] = True
+    return logits.index_put((at,), logits[at].masked_fill(~open_, -torch.inf))
+
+
 def make_reference(policy: Policy) -> Reference:
     """Return the policy as it is now, frozen, for the KL term."""
     return Reference(policy)
 
 
 def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str]) -> Policy:
-    """Go on from a checkpoint of ours: its shape and tokenizer stay; LoRA can be put on top of full weights."""
+    """Go on from a checkpoint of ours; its shape and tokenizer stay.
+
+    The same LoRA, and no new tokens: its adapters train on. Otherwise they are merged into the weights, and what the
+    recipe asks for, new adapters or all weights, begins on top of that.
+    """
     missing = [token for token in special_tokens if token not in policy.tokenizer.get_vocab()]
     if policy.config.lora is not None:
-        if missing:
-            raise RecipeError(
-                f"policy.model: the checkpoint {config.model} lacks the special tokens {missing}; start anew"
-            )
-        return policy
+        if policy.config.lora == config.lora and not missing:
+            return policy
+        policy = policy.merged()
     new_ids = sources.add_tokens(policy.model, policy.tokenizer, special_tokens)
     if config.lora is None:
         return policy
-    merged = PolicyConfig(**{**asdict(policy.config), "lora": None})
-    merged.lora = config.lora
     model = sources.with_lora(policy.model, config.lora, new_ids)
-    return Policy(model, policy.tokenizer, merged, None)
+    return Policy(model, policy.tokenizer, replace(policy.config, lora=config.lora), None)
 
 
 @contextlib.contextmanager

@@ -7,14 +7,15 @@ inferred from ids or roles: an id equal to the padding is a token like any other
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from crossagent.rollout.segments import token_segments
 from crossagent.types import Trajectory, Turn
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class Row:
     """Index of the trajectory in the list the rows were made from."""
     space: str = ""
     """The space of its only turn; empty for several turns, or none."""
+    weights: tuple[float, ...] = ()
+    """[tok] What the token's loss is multiplied with; () is 1 everywhere."""
+    explored: tuple[bool, ...] = ()
+    """[tok] Drawn uniformly, not by the policy (the header of an explored turn); () is nowhere."""
+    allowed: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """(token, the ids that could be drawn there), where the sampler was constrained."""
 
     def __post_init__(self) -> None:
         length = len(self.input_ids)
@@ -51,6 +58,9 @@ class Row:
             raise ValueError("the first token of a row is sampled: a response needs a prompt that predicts it")
         if any(train and not sampled for train, sampled in zip(self.loss_mask, self.response_mask, strict=True)):
             raise ValueError("loss_mask trains a token that was not sampled")
+        for name in ("weights", "explored"):
+            if len(getattr(self, name)) not in (0, length):
+                raise ValueError(f"Row.{name} has {len(getattr(self, name))} entries for {length} input_ids")
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -81,10 +91,24 @@ class Batch:
     """[row, tok] int64, −1 where nothing was sampled."""
     trajectory: Tensor
     """[row] int64."""
+    weights: Tensor
+    """[row, tok] fp32: what the token's loss is multiplied with."""
+    explored: Tensor
+    """[row, tok] bool: drawn uniformly, not by the policy."""
+    allowed: Allowed = ()
 
     def __post_init__(self) -> None:
         shape = self.input_ids.shape
-        for name in ("attention_mask", "response_mask", "loss_mask", "sampler_logprobs", "advantages", "turns"):
+        for name in (
+            "attention_mask",
+            "response_mask",
+            "loss_mask",
+            "sampler_logprobs",
+            "advantages",
+            "turns",
+            "weights",
+            "explored",
+        ):
             if getattr(self, name).shape != shape:
                 raise ValueError(f"Batch.{name} is {tuple(getattr(self, name).shape)}; input_ids are {tuple(shape)}")
         if self.trajectory.shape != shape[:1]:
@@ -92,9 +116,15 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return it on a device."""
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        parts: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            parts[name] = value.to(device) if isinstance(value, Tensor) else value
+        return Batch(**parts)
 
 
+Allowed = Sequence[tuple[int, int, tuple[int, ...]]]
+"""(row, token, the ids that could be drawn there), where a sampler was constrained; see ``Policy.logprobs``."""
 TurnAdvantages = Sequence[float] | Sequence[Sequence[float]]
 
 
@@ -104,6 +134,7 @@ def rows_from_trajectories(
     *,
     concatenate: bool = False,
     train: Sequence[bool] | None = None,
+    segment_weights: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """Return the rows of what was played, in the order of trajectories and turns.
 
@@ -113,13 +144,14 @@ def rows_from_trajectories(
         concatenate: Join successive turns into one row as long as each prompt extends all ids before it exactly; where one
             does not, a new row begins. The gradient is the same.
         train: Per trajectory, whether it makes rows at all; None: all of them.
+        segment_weights: Name of a segment → what the loss of its tokens is multiplied with, else 1; at 0 they do not train.
     """
     rows: list[Row] = []
     for index, trajectory in enumerate(trajectories):
         per_turn = _per_turn(advantages, index, len(trajectory.turns))
         if any(math.isnan(a) for a in per_turn) or (train is not None and not train[index]):
             continue
-        rows += _rows_of(trajectory.turns, per_turn, index, concatenate)
+        rows += _rows_of(trajectory.turns, per_turn, index, concatenate, segment_weights or {})
     return rows
 
 
@@ -129,6 +161,7 @@ def rows_from_demonstrations(
     *,
     concatenate: bool = False,
     last_only: bool = False,
+    segment_weights: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """Return the rows that teach demonstrated actions: prompts as in playing, the action's tokens trained, end of turn too.
 
@@ -139,6 +172,7 @@ def rows_from_demonstrations(
         prompt: Writes prompts and responses.
         concatenate: As in :func:`rows_from_trajectories`.
         last_only: Train each demonstration's last turn alone; the others are its history.
+        segment_weights: As in :func:`rows_from_trajectories`.
     """
     rows: list[Row] = []
     for index, demo in enumerate(demonstrations):
@@ -153,12 +187,13 @@ def rows_from_demonstrations(
                     sampler_logprobs=(0.0,) * len(response),
                     forced=len(prompt.forced_ids(turn.space)) if len(demo.spaces) == 1 else 0,
                     space=turn.space,
+                    segments=token_segments(response, turn.text, turn.segments, prompt.decode),
                 )
             )
             history.append((turn.observation, response))
         if last_only:
             turns = turns[-1:]
-        rows += _rows_of(turns, [0.0] * len(turns), index, concatenate)
+        rows += _rows_of(turns, [0.0] * len(turns), index, concatenate, segment_weights or {})
     return rows
 
 
@@ -173,62 +208,96 @@ def _per_turn(advantages: TurnAdvantages | None, index: int, turns: int) -> list
     return [float(own)] * turns
 
 
-def _rows_of(turns: Sequence[Turn], advantages: Sequence[float], trajectory: int, concatenate: bool) -> Iterator[Row]:
+def _rows_of(
+    turns: Sequence[Turn],
+    advantages: Sequence[float],
+    trajectory: int,
+    concatenate: bool,
+    segment_weights: Mapping[str, float],
+) -> Iterator[Row]:
     ids: list[int] = []
     start: list[tuple[int, int]] = []  # (turn, where its response begins in ids)
     for index, turn in enumerate(turns):
         before = len(ids)
         if start and not (concatenate and turn.prompt_ids[:before] == tuple(ids)):
-            yield _row(ids, start, turns, advantages, trajectory)
+            yield _row(ids, start, turns, advantages, trajectory, segment_weights)
             ids, start, before = [], [], 0
         ids += turn.prompt_ids[before:]
         start.append((index, len(ids)))
         ids += turn.response_ids
     if start:
-        yield _row(ids, start, turns, advantages, trajectory)
+        yield _row(ids, start, turns, advantages, trajectory, segment_weights)
 
 
 def _row(
-    ids: list[int], starts: list[tuple[int, int]], turns: Sequence[Turn], advantages: Sequence[float], trajectory: int
+    ids: list[int],
+    starts: list[tuple[int, int]],
+    turns: Sequence[Turn],
+    advantages: Sequence[float],
+    trajectory: int,
+    segment_weights: Mapping[str, float],
 ) -> Row:
     length = len(ids)
+    weights, explored = [1.0] * length, [False] * length
+    allowed: list[tuple[int, tuple[int, ...]]] = []
     sampled, logprobs, credit, owner = [False] * length, [0.0] * length, [0.0] * length, [-1] * length
     for index, at in starts:
         turn = turns[index]
+        parts = iter((*turn.segments, ("", len(turn.response_ids))))
+        weight, (name, begins) = 1.0, next(parts)
+        for k in range(len(turn.response_ids)):
+            while k == begins:
+                weight, (name, begins) = segment_weights.get(name, 1.0), next(parts)
+            weights[at + k], explored[at + k] = weight, k < turn.explored
+            if turn.allowed and turn.allowed[k]:
+                allowed.append((at + k, turn.allowed[k]))
         for k in range(turn.forced, len(turn.response_ids)):
             sampled[at + k], logprobs[at + k] = True, turn.sampler_logprobs[k]
             credit[at + k], owner[at + k] = advantages[index], index
     return Row(
         input_ids=tuple(ids),
         response_mask=tuple(sampled),
-        loss_mask=tuple(sampled),
+        loss_mask=tuple(s and w > 0 for s, w in zip(sampled, weights, strict=True)),
         sampler_logprobs=tuple(logprobs),
         advantages=tuple(credit),
         turns=tuple(owner),
         trajectory=trajectory,
         space=(turns[starts[0][0]].space or "") if len(starts) == 1 else "",
+        weights=tuple(weights) if segment_weights else (),
+        explored=tuple(explored) if any(explored) else (),
+        allowed=tuple(allowed),
     )
 
 
+WIDTH = 16
+"""Batches are a multiple of this wide: attention on a CPU then sums in the same order however long the other rows are, so
+that a row's log-probs do not depend, not even in the last bit, on the batch it stands in (measured up to 192 tokens)."""
+
+
 def collate(rows: Sequence[Row], pad_id: int) -> Batch:
-    """Pad rows on the right to the longest of them.
+    """Pad rows on the right to the longest of them, rounded up to a multiple of ``WIDTH``.
 
     Raises:
         ValueError: There is no row.
     """
     if not rows:
         raise ValueError("collate: no rows; an iteration without any has nothing to train")
-    shape = (len(rows), max(len(row) for row in rows))
+    shape = (len(rows), _width(max(len(row) for row in rows)))
     ids, attention = np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64)
     sampled, trained = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     logprobs, advantages = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     turns = np.full(shape, -1, np.int64)
+    weights, explored = np.ones(shape, np.float32), np.zeros(shape, np.bool_)
     for i, row in enumerate(rows):
         n = len(row)
         ids[i, :n], attention[i, :n] = row.input_ids, 1
         sampled[i, :n], trained[i, :n] = row.response_mask, row.loss_mask
         logprobs[i, :n], advantages[i, :n] = row.sampler_logprobs, row.advantages
         turns[i, :n] = row.turns
+        if row.weights:
+            weights[i, :n] = row.weights
+        if row.explored:
+            explored[i, :n] = row.explored
     return Batch(
         input_ids=torch.from_numpy(ids),
         attention_mask=torch.from_numpy(attention),
@@ -238,6 +307,9 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         advantages=torch.from_numpy(advantages),
         turns=torch.from_numpy(turns),
         trajectory=torch.tensor([row.trajectory for row in rows]),
+        weights=torch.from_numpy(weights),
+        explored=torch.from_numpy(explored),
+        allowed=tuple((i, at, ids) for i, row in enumerate(rows) for at, ids in row.allowed),
     )
 
 
@@ -250,8 +322,12 @@ def micro_batches(rows: Sequence[Row], token_budget: int) -> list[list[int]]:
     order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
     batches: list[list[int]] = []
     for index in order:
-        if batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]]) <= token_budget:
+        if batches and (len(batches[-1]) + 1) * _width(len(rows[batches[-1][0]])) <= token_budget:
             batches[-1].append(index)
         else:
             batches.append([index])
     return batches
+
+
+def _width(longest: int) -> int:
+    return -(-longest // WIDTH) * WIDTH

@@ -14,7 +14,7 @@ import pyarrow as pa
 from crossagent.envs.recording import MIXED, Demonstration, DemoTurn
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.errors import DataError, RecipeError, TaskError, did_you_mean
-from crossagent.rollout.store import read_rows, write_rows
+from crossagent.rollout.store import SEGMENTS, read_rows, segment_rows, segments_of, write_rows
 from crossagent.seeding import derive, rng
 from crossagent.types import Task
 
@@ -47,6 +47,7 @@ _TURN = pa.struct(
         "reward": pa.float64(),
         "cost": pa.float64(),
         "error": pa.string(),
+        "segments": SEGMENTS,
     }
 )
 _DEMONSTRATION = pa.schema(
@@ -244,7 +245,10 @@ def save_demonstrations(
     path: Path | str, demonstrations: Sequence[Demonstration], meta: Mapping[str, Any] | None = None
 ) -> None:
     """Write demonstrations to a parquet file, atomically; ``meta`` is JSON-able, about all of them."""
-    write_rows(path, [asdict(d) for d in demonstrations], _DEMONSTRATION, "demonstrations", SCHEMA_VERSION, meta)
+    rows = [asdict(d) for d in demonstrations]
+    for row in rows:
+        row["turns"] = [{**turn, "segments": segment_rows(turn["segments"])} for turn in row["turns"]]
+    write_rows(path, rows, _DEMONSTRATION, "demonstrations", SCHEMA_VERSION, meta)
 
 
 def load_demonstrations(path: Path | str) -> list[Demonstration]:
@@ -256,7 +260,7 @@ def load_demonstrations(path: Path | str) -> list[Demonstration]:
                 **{
                     **row,
                     "spaces": tuple(row["spaces"]),
-                    "turns": tuple(DemoTurn(**turn) for turn in row["turns"]),
+                    "turns": tuple(DemoTurn(**{**t, "segments": segments_of(t)}) for t in row["turns"]),
                 }
             )
             for row in rows

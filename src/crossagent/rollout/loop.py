@@ -8,14 +8,17 @@ world's result depends on nothing but its episode: so trajectories are the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import Acted
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
+from crossagent.rollout.explore import draw_space, header_logprobs
+from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive
+from crossagent.spaces import CostRule
 from crossagent.types import Group, StopReason, Task, Trajectory, Turn
 
 CUT = "cut at the token limit"
@@ -57,6 +60,8 @@ class Episode:
     member: int
     spaces: tuple[str, ...]
     """The spaces that the prompt lists and that may be used. With a single one its header is given, not sampled."""
+    explore: int | None = None
+    """The turn whose space is drawn uniformly, if the episode lasts so long; see :mod:`crossagent.rollout.explore`."""
 
 
 @dataclass
@@ -78,6 +83,11 @@ class _Live:
         self.history: list[tuple[str, tuple[int, ...]]] = []
         self.observation = self.anchor_key = self.state_hash = ""
         self.success = False
+
+    @property
+    def exploring(self) -> bool:
+        """Whether the space of this turn is drawn uniformly."""
+        return self.episode.explore == len(self.turns) and len(self.episode.spaces) > 1
 
     def finish(self, reason: StopReason, failure: str = "") -> Trajectory:
         episode = self.episode
@@ -204,7 +214,7 @@ def _sample(
         SampleRequest(
             prompt_ids=prompt.prompt_ids(s.episode.task.instruction, s.episode.spaces, s.history, s.observation),
             seed=derive(seed, "sample", step, s.episode.group, s.episode.member, len(s.turns)),
-            forced_ids=prompt.forced_ids(s.episode.spaces[0]) if len(s.episode.spaces) == 1 else (),
+            forced_ids=_header(s, prompt, seed, step),
         )
         for s in live
     ]
@@ -213,6 +223,16 @@ def _sample(
     timing.turns += len(samples)
     timing.sampled_tokens += sum(len(s.response_ids) for s in samples) - sum(len(r.forced_ids) for r in requests)
     return list(zip(requests, samples, strict=True))
+
+
+def _header(state: _Live, prompt: PromptLike, seed: int, step: int) -> tuple[int, ...]:
+    """Return the header that is not the policy's to choose in this turn: of the only space, or of the one to explore."""
+    episode = state.episode
+    if len(episode.spaces) == 1:
+        return prompt.forced_ids(episode.spaces[0])
+    if not state.exploring:
+        return ()
+    return prompt.forced_ids(draw_space(episode.spaces, seed, step, episode.group, episode.member, len(state.turns)))
 
 
 def _act(
@@ -240,7 +260,7 @@ def _act(
         if isinstance(answer, EnvFailure):
             ended.append(state.finish(StopReason.failure, str(answer)))
             continue
-        state.turns.append(_turn(state, request, sample, text, answer, prompt.headers))
+        state.turns.append(_turn(state, request, sample, text, answer, prompt, pool.config.costs))
         reason = _stop(state, answer)
         if answer is not None:
             state.success = answer.success
@@ -264,30 +284,63 @@ def _stop(state: _Live, acted: Acted | None) -> StopReason | None:
     return StopReason.max_turns if len(state.turns) >= state.episode.task.max_turns else None
 
 
-def _turn(
-    state: _Live, request: SampleRequest, sample: Sample, text: str, acted: Acted | None, headers: dict[str, str]
-) -> Turn:
-    said: dict[str, Any] = {
+def said(
+    request: SampleRequest, sample: Sample, prompt: PromptLike, explored_from: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what a turn holds of its response: ids, log-probs, and whose choice its header was.
+
+    Args:
+        request: What was asked.
+        sample: What was answered.
+        prompt: Knows the headers.
+        explored_from: The spaces from which the header was drawn uniformly; empty: it was given, or the policy's.
+    """
+    given, logprobs = len(request.forced_ids), sample.logprobs
+    if explored_from:
+        headers = {space: prompt.forced_ids(space) for space in explored_from}
+        drawn = next(space for space, header in headers.items() if header == request.forced_ids)
+        logprobs = (*header_logprobs(headers, drawn), *logprobs[given:])
+    return {
         "prompt_ids": request.prompt_ids,
         "response_ids": sample.response_ids,
-        "sampler_logprobs": sample.logprobs,
+        "sampler_logprobs": logprobs,
         "finish_reason": sample.finish_reason,
-        "forced": len(request.forced_ids),
+        "forced": 0 if explored_from else given,
+        "explored": given if explored_from else 0,
+    }
+
+
+def _turn(
+    state: _Live,
+    request: SampleRequest,
+    sample: Sample,
+    text: str,
+    acted: Acted | None,
+    prompt: PromptLike,
+    costs: Mapping[str, CostRule],
+) -> Turn:
+    common = {
+        **said(request, sample, prompt, state.episode.spaces if state.exploring else ()),
         "observation": state.observation,
         "text": text,
         "anchor_key": state.anchor_key,
     }
     if acted is None:
-        space = next((name for name, header in headers.items() if text.startswith(header)), None)
-        return Turn(**said, space=space, invalid=CUT)
+        space = next((name for name, header in prompt.headers.items() if text.startswith(header)), None)
+        return Turn(**common, space=space, invalid=CUT)
+    priced = costs.get(acted.space or "")
+    tokens = (
+        0.0 if priced is None or acted.invalid else priced.per_token * (len(sample.response_ids) - common["forced"])
+    )
     return Turn(
-        **said,
+        **common,
         space=acted.space,
         payload=acted.payload,
         invalid=acted.invalid,
         ticks=acted.ticks,
         reward=acted.reward,
-        cost=acted.cost,
+        cost=acted.cost + tokens,
         error=acted.error,
         events=acted.events,
+        segments=token_segments(sample.response_ids, text, acted.segments, prompt.decode),
     )

@@ -24,6 +24,8 @@ from crossagent.types import Event, StopReason, Trajectory, Turn
 SCHEMA_VERSION = 1
 _KEY = b"crossagent"
 _IDS = pa.list_(pa.int32())
+SEGMENTS = pa.list_(pa.struct({"name": pa.string(), "start": pa.int32()}))
+"""Type of the column ``segments``."""
 _TURN = pa.struct(
     {
         "prompt_ids": _IDS,
@@ -31,6 +33,8 @@ _TURN = pa.struct(
         "sampler_logprobs": pa.list_(pa.float64()),
         "finish_reason": pa.string(),
         "forced": pa.int32(),
+        "explored": pa.int32(),
+        "segments": SEGMENTS,
         "observation": pa.string(),
         "text": pa.string(),
         "space": pa.string(),
@@ -60,7 +64,7 @@ _TRAJECTORY = pa.schema(
         "failure": pa.string(),
     }
 )
-_TURN_FIELDS = tuple(f.name for f in fields(Turn))
+_TURN_FIELDS = tuple(f.name for f in fields(Turn) if f.name != "allowed")
 _TRAJECTORY_FIELDS = tuple(f.name for f in fields(Trajectory))
 
 
@@ -179,6 +183,7 @@ def _header(path: Path) -> tuple[dict[str, Any], pq.ParquetFile]:
 def _turn_row(turn: Turn) -> dict[str, Any]:
     row = {name: getattr(turn, name) for name in _TURN_FIELDS}
     row["payload"] = None if turn.payload is None else json.dumps(turn.payload)
+    row["segments"] = segment_rows(turn.segments)
     row["events"] = json.dumps([asdict(event) for event in turn.events])
     return row
 
@@ -190,10 +195,21 @@ def _turn_of(row: dict[str, Any]) -> Turn:
             "prompt_ids": tuple(row["prompt_ids"]),
             "response_ids": tuple(row["response_ids"]),
             "sampler_logprobs": tuple(row["sampler_logprobs"]),
+            "segments": segments_of(row),
             "payload": None if row["payload"] is None else json.loads(row["payload"]),
             "events": tuple(Event(**event) for event in json.loads(row["events"])),
         }
     )
+
+
+def segment_rows(segments: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Return a turn's segments for the column ``segments``."""
+    return [{"name": name, "start": start} for name, start in segments]
+
+
+def segments_of(row: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Return the segments of a stored turn; none where an older file has no such column."""
+    return tuple((segment["name"], segment["start"]) for segment in row.get("segments") or ())
 
 
 def _umask() -> int:

@@ -41,7 +41,7 @@ def write_summary(
 
     Args:
         path: The file.
-        stages: ``{"stage", "seconds", "eval": {suite: {kind: cell}}}`` in the order they ran.
+        stages: ``{"stage", "seconds", "eval": {suite: {kind: cell}}}`` in the order they ran; ``"found"`` if there is any.
         recipe_sha256: Of the composed recipe.
         versions: name → version.
     """
@@ -54,6 +54,7 @@ def write_summary(
                     suite: {kind: summary_cell(cell) for kind, cell in kinds.items()}
                     for suite, kinds in stage["eval"].items()
                 },
+                **({"found": dict(stage["found"])} if "found" in stage else {}),
             }
             for stage in stages
         ],

@@ -1,13 +1,10 @@
-"""What happens beside training: rows of metrics, resume points, an orderly end on SIGTERM, evaluation in between."""
+"""What happens beside training: rows of metrics, evaluation in between."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import shutil
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +12,12 @@ from typing import Any
 import lightning
 import torch
 
-from crossagent.errors import StageInterrupted
+from crossagent.policy import checkpoint
+from crossagent.training.resume import row_of
 from crossagent.training.stage import StageRun
 
 log = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
-RESUME = "resume.ckpt"
 BEST = "best"
 
 
@@ -44,11 +41,6 @@ def truncate_metrics(path: Path, rows: int) -> None:
     os.replace(temporary, path)
 
 
-def _row(batch_idx: int, per_step: int) -> int:
-    """Return the number (1 is the first) of the row that this batch completes, 0 where it completes none."""
-    return (batch_idx + 1) // per_step if (batch_idx + 1) % per_step == 0 else 0
-
-
 class MetricsWriter(lightning.Callback):
     """Appends ``module.metrics`` to ``metrics.jsonl`` after each step (SFT) or iteration (GRPO), and tells the hooks."""
 
@@ -57,7 +49,7 @@ class MetricsWriter(lightning.Callback):
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write one row."""
-        row = _row(batch_idx, self.per_step)
+        row = row_of(batch_idx, self.per_step)
         if not row or not trainer.is_global_zero:
             return
         metrics = {"step": row, **{name: float(value) for name, value in sorted(module.metrics.items())}}
@@ -65,61 +57,6 @@ class MetricsWriter(lightning.Callback):
             file.write(json.dumps(metrics) + "\n")
         self.run.on_metrics(row, metrics)
         self.run.on_progress(row, self.total, metrics)
-
-
-def save_resume_point(trainer: Any, module: Any, path: Path, rows: int) -> None:
-    """Write a Lightning checkpoint, whole or not at all."""
-    module.rows_done = rows
-    temporary = path.with_suffix(".tmp")
-    trainer.save_checkpoint(temporary, weights_only=False)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-class ResumePoint(lightning.Callback):
-    """Keeps the last state from which the stage can go on bit by bit."""
-
-    def __init__(self, path: Path, per_step: int, every: int) -> None:
-        self.path, self.per_step, self.every = path, per_step, every
-
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Write a resume point every ``every`` rows."""
-        row = _row(batch_idx, self.per_step)
-        if row and self.every and row % self.every == 0:
-            save_resume_point(trainer, module, self.path, row)
-
-
-class Interruptible(lightning.Callback):
-    """On SIGTERM: finish the step, write a resume point, stop with :class:`StageInterrupted`."""
-
-    def __init__(self, path: Path, stage: str, per_step: int) -> None:
-        self.path, self.stage, self.per_step = path, stage, per_step
-        self._asked = False
-        self._before: Any = None
-
-    def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Install the handler (Lightning's own, installed earlier, ends without a checkpoint)."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._ask)
-
-    def _ask(self, *_: Any) -> None:
-        self._asked = True
-
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop here if asked to."""
-        row = _row(batch_idx, self.per_step)
-        if self._asked and row:
-            save_resume_point(trainer, module, self.path, row)
-            raise StageInterrupted(
-                f"stage {self.stage!r} was stopped by SIGTERM after step {row}; the same command goes on from there"
-            )
-
-    def teardown(self, trainer: Any, module: Any, stage: str) -> None:
-        """Put the old handler back."""
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
-            self._before = None
 
 
 class Evaluator(lightning.Callback):
@@ -147,7 +84,7 @@ class Evaluator(lightning.Callback):
         return value
 
     def restore_best(self, policy: Any) -> None:
-        """Put the best policy's weights into ``policy``; ``best/`` is removed."""
+        """Put the best policy's weights into ``policy``."""
         from crossagent.policy.model import Policy
 
         best = Policy.load(self.directory / BEST)
@@ -157,7 +94,10 @@ class Evaluator(lightning.Callback):
                 if name in own:
                     parameter.copy_(own[name])
         log.info("kept the policy of iteration %d (evaluated %.4g)", self.best_iteration, self.best_value)
-        shutil.rmtree(self.directory / BEST, ignore_errors=True)
+
+    def clean(self) -> None:
+        """Remove ``best/``, once the stage's checkpoint is written."""
+        checkpoint.discard(self.directory / BEST)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed stage needs."""

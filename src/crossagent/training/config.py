@@ -47,6 +47,9 @@ class SFTConfig:
     max_grad_norm: float = 1.0
     concatenate: bool = False
     """One row per episode where the prompts extend each other (``prompt.history: -1``), else one per turn."""
+    segment_weights: dict[str, float] = field(default_factory=dict)
+    """Name of a part of an action, as its space tells them apart → what the loss of its tokens is multiplied with, else 1;
+    0: they do not train."""
     checkpoint_every: int = 200
     """Optimiser steps between checkpoints an interrupted stage resumes from; 0: none."""
 
@@ -63,6 +66,7 @@ class SFTConfig:
                 f"micro_batches: got {self.micro_batches}; expected at most batch_size ({self.batch_size}): no part is empty"
             )
         _at_least("checkpoint_every", self.checkpoint_every, 0)
+        _segment_weights(self.segment_weights)
 
 
 @dataclass
@@ -121,6 +125,11 @@ class GRPOConfig:
     """Leave out groups in which nobody succeeds: there only costs differ, and inaction would win."""
     resample_rounds: int = 0
     """How often groups that were left out are replaced by new ones within an iteration; then it goes on with what it has."""
+    explore_members: int = 0
+    """Members of each group that take one turn in a space drawn uniformly, so that no space starves; their gradient is
+    weighted by what the policy thinks of that space (importance sampling)."""
+    explore_turns: int = 4
+    """That turn is one of the first so many."""
     curriculum: str = "uniform"
     """Which tasks: ``uniform`` (each equally often) or ``uncertain`` (by p(1 − p) of recent success)."""
     curriculum_floor: float = 0.05
@@ -129,6 +138,9 @@ class GRPOConfig:
     """Weight of the past in a task's recent success, per group played."""
 
     # -- loss
+    segment_weights: dict[str, float] = field(default_factory=dict)
+    """Name of a part of a response, as its space tells them apart → what the loss of its tokens is multiplied with, else
+    1; 0: they do not train."""
     loss: str = "clip"
     """``clip``, ``reinforce`` (no clipping), or ``module:function`` with the signature of ``clipped_loss``."""
     ratio: str = "token"
@@ -202,6 +214,14 @@ class GRPOConfig:
         _at_least("overlong_buffer", self.overlong_buffer, 0)
         _not_negative("overlong_weight", self.overlong_weight)
         self.check_overlong(self.max_new_tokens)
+        _at_least("explore_members", self.explore_members, 0)
+        _at_least("explore_turns", self.explore_turns, 1)
+        if self.explore_members >= self.group_size:
+            raise RecipeError(
+                f"explore_members: got {self.explore_members}; expected fewer than group_size ({self.group_size}): "
+                "somebody has to play as the policy does"
+            )
+        _segment_weights(self.segment_weights)
         _one_of("curriculum", self.curriculum, ("uniform", "uncertain"))
         _between("curriculum_floor", self.curriculum_floor, 0.0, 0.25)
         _between("curriculum_decay", self.curriculum_decay, 0.0, 1.0)
@@ -238,6 +258,10 @@ class GRPOConfig:
         if self.importance != "none" and self.old_logprobs == "sampler":
             raise RecipeError(
                 "importance: with old_logprobs: sampler there is nothing to correct; set one of the two back"
+            )
+        if self.explore_members and self.old_logprobs == "sampler":
+            raise RecipeError(
+                "explore_members: needs old_logprobs: recompute, to know what the policy thinks of a space"
             )
         _one_of("keep", self.keep, ("last", "best"))
         if self.keep == "best" and not self.evaluate_every:
@@ -282,10 +306,22 @@ class StrlConfig(GRPOConfig):
     lr: float = 5e-5
     horizon: int = 1
     """H: how many raw ticks of two actions are compared."""
+    partial_credit: float = 0.0
+    """Reward of a valid action that comes to other ticks than the demonstrated one, times the share of keys, buttons and
+    mouse movements on which the two agree; 0: right or wrong. Success stays equality."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least("horizon", self.horizon, 1)
+        if not 0.0 <= self.partial_credit < 1.0:
+            raise RecipeError(
+                f"partial_credit: got {self.partial_credit}; expected 0 ≤ partial_credit < 1, what is right"
+            )
+        if self.partial_credit and self.drop_all_fail:
+            raise RecipeError(
+                "partial_credit: needs drop_all_fail: false; else groups in which nobody is right, where it would tell "
+                "members apart, are left out"
+            )
         if self.estimator == "gigpo":
             raise RecipeError("estimator: a single turn has no steps to give credit to; expected group")
 
@@ -343,6 +379,11 @@ def _at_least(key: str, value: int, least: int) -> None:
 def _between(key: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise RecipeError(f"{key}: got {value}; expected {low:g} to {high:g}")
+
+
+def _segment_weights(weights: dict[str, float]) -> None:
+    for name, weight in weights.items():
+        _not_negative(f"segment_weights.{name}", weight)
 
 
 def _optimiser(lr: float, max_grad_norm: float, betas: list[float]) -> None:

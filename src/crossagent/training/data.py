@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import lightning
@@ -61,17 +62,7 @@ class SFTSchedule(Dataset[SFTPart]):
         if not mine:  # a rank without rows still takes part in the step, with nothing to add
             batch = collate(chosen[:1], self.pad_id)
             nothing = torch.zeros_like(batch.loss_mask)
-            batch = Batch(
-                batch.input_ids,
-                batch.attention_mask,
-                nothing,
-                nothing,
-                batch.sampler_logprobs,
-                batch.advantages,
-                batch.turns,
-                batch.trajectory,
-            )
-            return SFTPart(batch, tokens)
+            return SFTPart(replace(batch, response_mask=nothing, loss_mask=nothing), tokens)
         return SFTPart(collate(mine, self.pad_id), tokens)
 
     def step_rows(self, step: int) -> list[Row]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,20 +16,13 @@ import torch
 from torch import nn
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from crossagent.errors import CheckpointError
+from crossagent.policy import checkpoint
 from crossagent.seeding import derive
-from crossagent.training.callbacks import (
-    METRICS,
-    RESUME,
-    Evaluator,
-    Interruptible,
-    MetricsWriter,
-    ResumePoint,
-    read_metrics,
-    truncate_metrics,
-)
+from crossagent.training.callbacks import METRICS, Evaluator, MetricsWriter, read_metrics, truncate_metrics
+from crossagent.training.resume import RESUME, STATE, Interruptible, ResumePoint, rows_done
 from crossagent.training.stage import StageResult, StageRun
 
+log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint"
 """The policy at the end, in a stage's directory."""
 
@@ -97,29 +89,30 @@ def fit_stage(
     """
     run.directory.mkdir(parents=True, exist_ok=True)
     resume, metrics_file = run.directory / RESUME, run.directory / METRICS
-    begun, rows_done = time.monotonic(), 0
-    if resume.exists():
-        rows_done = _rows_done(resume)
-        truncate_metrics(metrics_file, rows_done)
+    begun, done = time.monotonic(), rows_done(resume)
+    if done:
+        log.info("stage %s goes on after row %d of its metrics", run.name, done)
+        truncate_metrics(metrics_file, done)
     else:
         metrics_file.unlink(missing_ok=True)
     torch.manual_seed(derive(run.seed, "torch", run.name))
     with _quiet():
         steps = _fit(module, data, run, resume, metrics_file, per_step, checkpoint_every, callbacks, trainer_options)
-    checkpoint = run.directory / CHECKPOINT
-    for callback in callbacks:
-        if isinstance(callback, Evaluator) and callback.keep_best:
-            callback.restore_best(module.policy)
-    module.policy.save(checkpoint)
-    resume.unlink(missing_ok=True)
+    best = [c for c in callbacks if isinstance(c, Evaluator) and c.keep_best]
+    for evaluator in best:
+        evaluator.restore_best(module.policy)
+    module.policy.save(run.directory / CHECKPOINT)
+    checkpoint.discard(resume)
+    for evaluator in best:
+        evaluator.clean()
     rows = read_metrics(metrics_file)
     return StageResult(
         stage=run.name,
-        checkpoint=checkpoint,
+        checkpoint=run.directory / CHECKPOINT,
         steps=steps,
         seconds=time.monotonic() - begun,
         metrics=rows[-1] if rows else {},
-        resumed_from=rows_done,
+        resumed_from=done,
     )
 
 
@@ -157,7 +150,7 @@ def _fit(
     )
     loader: StatefulDataLoader[Any] = StatefulDataLoader(data, batch_size=None, shuffle=False, num_workers=0)
     try:
-        trainer.fit(module, loader, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+        trainer.fit(module, loader, ckpt_path=str(resume / STATE) if resume.exists() else None, weights_only=True)
     except SystemExit as end:
         if trainer.interrupted:  # Lightning turns Ctrl-C into exit(1), silently; who called decides what it means
             raise KeyboardInterrupt from end
@@ -183,14 +176,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _rows_done(resume: Path) -> int:
-    try:
-        state = torch.load(resume, map_location="cpu", weights_only=True)
-        return int(state["crossagent_rows"])
-    except Exception as error:
-        raise CheckpointError(
-            f"resume point {resume} cannot be read ({type(error).__name__}: {error}). "
-            f"Fix: remove it; the stage then begins anew ({os.fspath(resume.parent)})"
-        ) from error

@@ -13,9 +13,10 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning
@@ -47,6 +48,7 @@ from crossagent.training.metrics import (
     space_entropy,
     space_metrics,
 )
+from crossagent.training.resume import load_module_state, restore_generators, save_module_state
 from crossagent.training.sources import GroupSource, Played, live_trajectories, trained_trajectories
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.types import Trajectory
@@ -97,7 +99,7 @@ class GRPOModule(lightning.LightningModule):
         self.loss_function = find_function(config.loss, LOSSES, LOSS)
         self.metrics: dict[str, float] = {}
         """Of the last iteration."""
-        self.rows_done = 0
+        self._generators: Mapping[str, Any] | None = None
         self.watch = CollapseWatch()
         self._reference_policy = [reference or policy]
         self._reference: list[Reference] = []  # in a list, so that its weights are no part of this module
@@ -114,18 +116,28 @@ class GRPOModule(lightning.LightningModule):
             played = self.source.play(iteration)
         self.on_trajectories(iteration + 1, played.trajectories)
         keep = trained_trajectories(played, self.config)
-        rows = rows_from_trajectories(played.trajectories, concatenate=self.config.concatenate, train=keep)
+        layout = partial(
+            rows_from_trajectories,
+            played.trajectories,
+            concatenate=self.config.concatenate,
+            train=keep,
+            segment_weights=self.config.segment_weights,
+        )
+        rows = layout()
         with timed("time/logprobs", metrics):
             scored = self.score(rows)
         advantages = self.advantages(played, scored)
-        scored.rows = rows_from_trajectories(
-            played.trajectories, advantages, concatenate=self.config.concatenate, train=keep
-        )
+        paid = exploration_weights(rows, scored.old)
+        credit = [[a * paid.get(i, 1.0) for a in own] for i, own in enumerate(advantages)]
+        scored.rows = layout(credit)
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
         metrics |= _summary(played, keep, advantages, self.source, self.config)
         metrics |= space_entropy(_turn_entropies(scored, played), self.source.spaces)
         metrics["rollout/episodes_per_second"] = len(played.trajectories) / max(metrics["time/rollout"], 1e-9)
+        if self.config.explore_members:
+            metrics["explore/trajectories"] = float(len(paid))
+            metrics["explore/weight"] = sum(paid.values()) / max(1, len(paid))
         metrics["time/iteration"] = time.monotonic() - begun
         metrics["rollout/tokens_per_second"] = sum(len(r) for r in rows) / max(metrics["time/iteration"], 1e-9)
         self.metrics = metrics
@@ -142,13 +154,13 @@ class GRPOModule(lightning.LightningModule):
             batch = self._collate([rows[i] for i in indices])
             asked = (batch.input_ids, batch.attention_mask, batch.loss_mask, c.temperature)
             if recompute:
-                output = self.policy.logprobs(*asked)
+                output = self.policy.logprobs(*asked, allowed=batch.allowed)
                 _scatter(old, output.logprobs, indices, rows)
                 _scatter(entropy, output.entropy, indices, rows)
             else:
                 _scatter(old, batch.sampler_logprobs, indices, rows)
             if self._reference:
-                _scatter(ref, self._reference[0].logprobs(*asked).logprobs, indices, rows)
+                _scatter(ref, self._reference[0].logprobs(*asked, allowed=batch.allowed).logprobs, indices, rows)
         return Scored(rows, old, ref if self._reference else None, entropy)
 
     def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
@@ -258,7 +270,12 @@ class GRPOModule(lightning.LightningModule):
                 for i in part
             ]
             output = self.policy.logprobs(
-                batch.input_ids, batch.attention_mask, mask, c.temperature, entropy=wants_entropy
+                batch.input_ids,
+                batch.attention_mask,
+                mask,
+                c.temperature,
+                entropy=wants_entropy,
+                allowed=batch.allowed,
             )
             rho = ratio(output.logprobs, old, mask, level=c.ratio, segments=batch.turns)
             clips = {"clip_low": c.clip_low, "clip_high": c.clip_high}
@@ -267,7 +284,7 @@ class GRPOModule(lightning.LightningModule):
                 policy_loss = policy_loss * importance_weights(
                     old,
                     batch.sampler_logprobs,
-                    mask,
+                    mask & ~batch.explored,  # their weight is in the advantages
                     cap=c.importance_cap,
                     level=c.importance_level,
                     mode=c.importance,
@@ -283,7 +300,7 @@ class GRPOModule(lightning.LightningModule):
             if c.entropy_coef > 0:
                 per_token = per_token - c.entropy_coef * output.entropy
             loss = aggregate(
-                per_token,
+                per_token * batch.weights,
                 mask,
                 c.aggregation,
                 normaliser=normaliser,
@@ -317,18 +334,25 @@ class GRPOModule(lightning.LightningModule):
         c = self.config
         return adamw(self.policy, c.lr, c.betas, c.weight_decay, warmup_constant(c.warmup_steps))
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Go on with the generators of before a restart."""
+        if self._generators is not None:
+            restore_generators(self._generators)
+            self._generators = None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning does not know: generator, source, reference."""
-        checkpoint["crossagent_rows"] = self.rows_done
-        checkpoint["crossagent_rng"] = torch.get_rng_state()
+        """Add what Lightning does not know: generators, source, reference, what the watch has seen."""
+        save_module_state(self, checkpoint)
         checkpoint["crossagent_source"] = self.source.state_dict()
         checkpoint["crossagent_reference"] = self._reference[0].state_dict() if self._reference else {}
+        checkpoint["crossagent_watch"] = self.watch.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back."""
-        torch.set_rng_state(checkpoint["crossagent_rng"])
+        """Take it back; the generators when the first iteration begins."""
+        self._generators = load_module_state(self, checkpoint)
         self.source.load_state_dict(checkpoint["crossagent_source"])
         self._reference_state = checkpoint["crossagent_reference"] or None
+        self.watch.load_state_dict(checkpoint["crossagent_watch"])
 
 
 class _Totals:
@@ -361,7 +385,7 @@ class _Totals:
         self.ratio += float(taken.sum())
         self.kl_old += float(moved[mask].sum())
         self.ratio_max = max(self.ratio_max, float(taken.max()))
-        gap = (old - batch.sampler_logprobs)[mask].abs()
+        gap = torch.where(batch.explored, 0.0, old - batch.sampler_logprobs)[mask].abs()
         self.gap, self.gap_max = self.gap + float(gap.sum()), max(self.gap_max, float(gap.max()))
         if first:
             self.first_deviation = max(self.first_deviation, float((taken - 1.0).abs().max()))
@@ -432,6 +456,24 @@ def _summary(
     credit = [[a if keep[i] else float("nan") for a in advantages[i]] for i in shown]
     metrics |= space_metrics([played.trajectories[i] for i in shown], credit, source.spaces)
     return metrics | dict(played.metrics)
+
+
+def exploration_weights(rows: Sequence[Row], old: Sequence[Tensor]) -> dict[int, float]:
+    """Return trajectory → π(header) / μ(header) for those in which a header was drawn uniformly (μ), not by the policy (π).
+
+    Their advantages are multiplied with it; see :mod:`crossagent.rollout.explore`.
+
+    Args:
+        rows: Of the trajectories that train.
+        old: The policy's log-probs when the rows were played, [tok of the row] each.
+    """
+    weights: dict[int, float] = {}
+    for row, logprobs in zip(rows, old, strict=True):
+        drawn = [k for k, explored in enumerate(row.explored) if explored]
+        if drawn:
+            log_weight = sum(float(logprobs[k]) - row.sampler_logprobs[k] for k in drawn)
+            weights[row.trajectory] = weights.get(row.trajectory, 1.0) * math.exp(log_weight)
+    return weights
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from crossagent.envs.worker import FailureKind
 from crossagent.types import StopReason, Trajectory
@@ -179,3 +179,12 @@ class CollapseWatch:
         for message in found:
             log.warning("%s", message)
         return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed stage needs to warn of the same things."""
+        return {"seen": sorted(self._seen), "warned": sorted(self._warned), "first_entropy": self._first_entropy}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        self._seen, self._warned = set(state["seen"]), set(state["warned"])
+        self._first_entropy = state["first_entropy"]

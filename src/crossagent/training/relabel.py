@@ -126,14 +126,14 @@ def _relabelled(judged: Judged, spaces: tuple[str, ...], seed: int, index: int) 
     """Return the state with one of its right responses, drawn as often as the policy gave it; else with a*."""
     demonstration, turns = judged.state.demonstration, judged.state.demonstration.turns
     right = [
-        (text, low.space)
+        (text, low.space, low.segments)
         for text, low, reward in zip(judged.texts, judged.lowered, judged.rewards, strict=True)
         if reward and low.space is not None
     ]
     last = turns[judged.state.turn]
     if right:
-        text, space = rng(seed, "relabel", index).choice(right)
-        last = replace(last, text=text, space=space)
+        text, space, segments = rng(seed, "relabel", index).choice(right)
+        last = replace(last, text=text, space=space, segments=segments)
     return replace(
         demonstration, spaces=spaces, kind=RELABELLED, turns=(*turns[: judged.state.turn], last), end="relabelled"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -15,11 +15,13 @@ from crossagent.seeding import derive
 from crossagent.training.config import SFTConfig
 from crossagent.training.data import SFTPart, SFTSchedule
 from crossagent.training.fit import adamw, fit_stage, warmup_cosine
+from crossagent.training.resume import load_module_state, restore_generators, save_module_state
 from crossagent.training.stage import StageResult, StageRun
 
 
 class SFTModule(lightning.LightningModule):
-    """Trains a policy on :class:`SFTPart`s; the loss of a step is Σ −log p ÷ trained tokens of the whole step.
+    """Trains a policy on :class:`SFTPart`s; the loss of a step is Σ −w·log p ÷ trained tokens of the whole step, w the weight
+    of the token's segment (``segment_weights``, else 1).
 
     Lightning divides by ``accumulate_grad_batches`` and DDP by the number of ranks; both are multiplied back here, so the
     gradient depends on neither.
@@ -33,16 +35,15 @@ class SFTModule(lightning.LightningModule):
         self.total_steps = total_steps
         self.metrics: dict[str, float] = {}
         """The last optimiser step."""
-        self.rows_done = 0
         self._sums = {"loss": 0.0, "tokens": 0.0}
-        self._rng: Tensor | None = None
+        self._generators: Mapping[str, Any] | None = None
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout, where the model has any, is on in supervised training; its generator goes on where it stopped."""
         self.policy.train()
-        if self._rng is not None:
-            torch.set_rng_state(self._rng)
-            self._rng = None
+        if self._generators is not None:
+            restore_generators(self._generators)
+            self._generators = None
 
     def transfer_batch_to_device(self, batch: SFTPart, device: torch.device, dataloader_idx: int) -> SFTPart:
         """Move a micro-batch."""
@@ -54,7 +55,7 @@ class SFTModule(lightning.LightningModule):
         output = self.policy.logprobs(
             batch.input_ids, batch.attention_mask, batch.loss_mask, dropout=True, entropy=False
         )
-        loss = -torch.where(batch.loss_mask, output.logprobs, 0.0).sum() / max(part.tokens, 1)
+        loss = -torch.where(batch.loss_mask, output.logprobs * batch.weights, 0.0).sum() / max(part.tokens, 1)
         self._sums["loss"] += float(loss.detach())
         self._sums["tokens"] += float(batch.loss_mask.sum())
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
@@ -77,13 +78,12 @@ class SFTModule(lightning.LightningModule):
         return adamw(self.policy, c.lr, c.betas, c.weight_decay, schedule)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Lightning keeps no generator's state."""
-        checkpoint["crossagent_rows"] = self.rows_done
-        checkpoint["crossagent_rng"] = torch.get_rng_state()
+        """Add what Lightning does not keep."""
+        save_module_state(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back when the first batch begins; what Lightning draws until then must not count."""
-        self._rng = checkpoint["crossagent_rng"]
+        """Take it back; the generators when the first batch begins: what Lightning draws until then must not count."""
+        self._generators = load_module_state(self, checkpoint)
 
 
 def train_sft(policy: Policy, rows: Sequence[Row], config: SFTConfig, run: StageRun) -> StageResult:

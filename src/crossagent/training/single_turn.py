@@ -14,9 +14,10 @@ from crossagent.envs.recording import Demonstration
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
+from crossagent.rollout.explore import draw_space
 from crossagent.rollout.loop import PromptLike
 from crossagent.seeding import derive, rng
-from crossagent.types import Task
+from crossagent.types import RawTick, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,17 @@ class Judged:
     requests: tuple[SampleRequest, ...]
     samples: tuple[Sample, ...]
     texts: tuple[str, ...]
+    demonstrated: LoweredAction
+    """What a* comes down to."""
     lowered: tuple[LoweredAction, ...]
     """What each response comes down to."""
     rewards: tuple[float, ...]
     """1.0 where g(â) = g(a*), else 0.0."""
+
+    def agreement(self, member: int) -> float:
+        """Return how far a response agrees with a*, 0 to 1; 0 where one of them is no action."""
+        own, right = self.lowered[member].ticks, self.demonstrated.ticks
+        return agreement(own, right) if own is not None and right is not None else 0.0
 
 
 def choose_states(demonstrations: Sequence[Demonstration], number: int, seed: int) -> list[State]:
@@ -95,6 +103,7 @@ def judge(
     horizon: int,
     seed: int,
     step: int,
+    explore: int = 0,
 ) -> tuple[list[Judged], int]:
     """Sample ``samples_each`` responses per state and judge them.
 
@@ -110,6 +119,7 @@ def judge(
         horizon: H, raw ticks compared.
         seed: The run's.
         step: Of the run; each response's seed derives from (seed, step, state, member, 0).
+        explore: The first so many samples of each state are in a space drawn uniformly.
 
     Returns:
         (The judged states in order, the number of states whose world broke; those are dropped.)
@@ -119,7 +129,7 @@ def judge(
             SampleRequest(
                 prompt_ids=_prompt_ids(state, spaces, prompt),
                 seed=derive(seed, "sample", step, index, member, 0),
-                forced_ids=prompt.forced_ids(spaces[0]) if len(spaces) == 1 else (),
+                forced_ids=_header(spaces, prompt, member < explore, (seed, step, index, member, 0)),
             )
             for member in range(samples_each)
         ]
@@ -148,15 +158,40 @@ def judge(
             continue
         expert, *lowered = answer
         lowered = [
-            LoweredAction(low.space, None, "cut at the token limit") if sample.finish_reason == "length" else low
+            low._replace(ticks=None, invalid="cut at the token limit") if sample.finish_reason == "length" else low
             for low, sample in zip(lowered, group, strict=True)
         ]
         rewards = tuple(
             1.0 if low.ticks is not None and expert.ticks is not None and low.ticks == expert.ticks else 0.0
             for low in lowered
         )
-        judged.append(Judged(state, tuple(request), tuple(group), tuple(said), tuple(lowered), rewards))
+        judged.append(Judged(state, tuple(request), tuple(group), tuple(said), expert, tuple(lowered), rewards))
     return judged, dropped
+
+
+def agreement(ticks: Sequence[RawTick], other: Sequence[RawTick]) -> float:
+    """Return the share of two actions' raw parts that they have in common, 0 to 1: intersection over union.
+
+    A part is a key, a button or a mouse movement of one tick; two actions that do nothing agree.
+    """
+
+    def parts(sequence: Sequence[RawTick]) -> set[tuple[object, ...]]:
+        found: set[tuple[object, ...]] = set()
+        for at, raw in enumerate(sequence):
+            found |= {(at, "key", key) for key in raw.keys} | {(at, "button", button) for button in raw.buttons}
+            if raw.camera != (0, 0):
+                found.add((at, "camera", raw.camera))
+        return found
+
+    one, two = parts(ticks), parts(other)
+    return len(one & two) / len(one | two) if one | two else 1.0
+
+
+def _header(spaces: tuple[str, ...], prompt: PromptLike, explore: bool, place: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the header that is not the policy's to choose: of the only space, or of one drawn uniformly."""
+    if len(spaces) == 1:
+        return prompt.forced_ids(spaces[0])
+    return prompt.forced_ids(draw_space(spaces, *place)) if explore else ()
 
 
 def _prompt_ids(state: State, spaces: tuple[str, ...], prompt: PromptLike) -> tuple[int, ...]:

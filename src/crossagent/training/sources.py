@@ -17,7 +17,9 @@ from crossagent.envs.recording import Demonstration
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.plugin import Sampler, SamplingParams
-from crossagent.rollout.loop import Episode, PromptLike, Timing, play
+from crossagent.rollout.explore import explored_turn
+from crossagent.rollout.loop import Episode, PromptLike, Timing, play, said
+from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive, rng
 from crossagent.training.config import GRPOConfig, StrlConfig
 from crossagent.training.single_turn import Judged, choose_states, judge
@@ -189,6 +191,7 @@ class MtrlSource:
                     start + k,
                     m,
                     self.spaces,
+                    explored_turn(m, c.explore_members, c.explore_turns, self.seed, iteration, start + k),
                 )
                 for k, index in enumerate(picked)
                 for m in range(c.group_size)
@@ -253,6 +256,8 @@ def trained_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
 
 
 # -- single turns -----------------------------------------------------------------------------------------------------
+SURVEYED = "strl/two_spaces_can_earn"
+"""The metric of :meth:`StrlSource.survey`."""
 _SURVEY = 128
 """States in which the experts of all spaces are asked what they would do, once per stage."""
 
@@ -309,13 +314,22 @@ class StrlSource:
             horizon=c.horizon,
             seed=self.seed,
             step=iteration,
+            explore=c.explore_members,
         )
         trajectories = [
-            _single_turn(one, g, m, self.spaces) for g, one in enumerate(judged) for m in range(c.group_size)
+            _single_turn(one, g, m, self.spaces, self.prompt, m < c.explore_members)
+            for g, one in enumerate(judged)
+            for m in range(c.group_size)
         ]
         rewards = tuple(
             turn_rewards(t, {}, c.invalid_penalty, c.overlong(self.params.max_new_tokens)) for t in trajectories
         )
+        if c.partial_credit:
+            credits = [c.partial_credit * one.agreement(m) for one in judged for m in range(c.group_size)]
+            rewards = tuple(
+                reward if t.success else (reward[0] + credit,)
+                for t, reward, credit in zip(trajectories, rewards, credits, strict=True)
+            )
         metrics = {"rollout/groups": float(len(states)), "strl/states_dropped": float(dropped)}
         if judged:
             right = [
@@ -342,7 +356,7 @@ class StrlSource:
             if not isinstance(answer, EnvFailure):
                 goal, *others = answer
                 able.append({state.space} | {o.space for o in others if o.ticks is not None and o.ticks == goal.ticks})
-        return {"strl/two_spaces_can_earn": sum(len(spaces) >= 2 for spaces in able) / len(able)} if able else {}
+        return {SURVEYED: sum(len(spaces) >= 2 for spaces in able) / len(able)} if able else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the states of an iteration follow from its number."""
@@ -352,17 +366,17 @@ class StrlSource:
         """Nothing."""
 
 
-def _single_turn(judged: Judged, group: int, member: int, spaces: tuple[str, ...]) -> Trajectory:
+def _single_turn(
+    judged: Judged, group: int, member: int, spaces: tuple[str, ...], prompt: PromptLike, explored: bool
+) -> Trajectory:
     """Return one response as a trajectory of one turn; success is equality with the demonstrated action."""
     demonstration, sample, low = judged.state.demonstration, judged.samples[member], judged.lowered[member]
     shown = demonstration.turns[judged.state.turn]
     invalid = "" if low.ticks is not None else low.invalid or "invalid"
+    explored_from = spaces if explored and len(spaces) > 1 else ()
     turn = Turn(
-        prompt_ids=judged.requests[member].prompt_ids,
-        response_ids=sample.response_ids,
-        sampler_logprobs=sample.logprobs,
-        finish_reason=sample.finish_reason,
-        forced=len(judged.requests[member].forced_ids),
+        **said(judged.requests[member], sample, prompt, explored_from),
+        segments=token_segments(sample.response_ids, judged.texts[member], low.segments, prompt.decode),
         observation=shown.observation,
         text=judged.texts[member],
         space=low.space,
