@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossagent import __version__
 from crossagent.errors import CrossAgentError, StageInterrupted
+from crossagent.launch import leave_launcher, notice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +26,22 @@ FAILED_CHECK, USER_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 (a check failed), 2 (the user's to fix),
     130 (interrupted), 143 (SIGTERM, after a resume point was written).
+
+    Of several processes that a launcher started, the first runs it; the others return 0 at once.
     """
+    try:
+        rank, size = leave_launcher()
+    except CrossAgentError as error:
+        print(f"crossagent: {error}", file=sys.stderr)
+        return USER_ERROR
+    if rank != 0:
+        return 0
+    if size > 1:
+        print(f"crossagent: {notice(size)}", file=sys.stderr)
+    return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     # argparse gives up on words that follow an option; where changes are taken they are ours all the same.
