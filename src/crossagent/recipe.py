@@ -77,7 +77,9 @@ class DemonstrationsConfig:
     mixture: dict[str, float] = field(default_factory=dict)
     """Relative share of each kind: a space's name (that space alone) or ``mixed``. Empty: every space 1, mixed 2."""
     splits: list[str] = field(default_factory=lambda: ["train", "demo"])
+    """Splits whose tasks are demonstrated."""
     tasks: list[str] = field(default_factory=list)
+    """Tasks by name, besides those of the splits."""
     also_under_all: float = 0.0
     """Share of the single-space episodes that are shown once more under the prompt of all spaces."""
     file: str | None = None
@@ -97,6 +99,7 @@ class EvaluationConfig:
     suites: dict[str, TaskSelection] = field(
         default_factory=lambda: {"id": TaskSelection(["train"]), "ood": TaskSelection(["ood"])}
     )
+    """Name → which tasks. A suite called ``ood`` may share no task with any stage."""
     episodes: int = 100
     """Episodes per suite and agent, spread evenly over the suite's tasks."""
     validation_episodes: int = 64
@@ -106,6 +109,7 @@ class EvaluationConfig:
     experts: bool = True
     """Evaluate the environment's experts, one interface at a time: the ceiling of each space."""
     temperature: float = 1.0
+    """Of sampling; 0 is greedy."""
     seed: int = 0
     """Seeds of evaluation worlds derive from it alone: every recipe and every stage meets the same worlds."""
 
@@ -115,10 +119,13 @@ class TrackingConfig:
     """Where numbers go besides the run directory."""
 
     mlflow: bool = True
+    """Whether to keep an MLflow store."""
     uri: str | None = None
     """MLflow tracking URI; none: ``mlflow.db`` in the run directory."""
     experiment: str = "crossagent"
+    """MLflow experiment."""
     plots: bool = True
+    """Draw curves at the end."""
 
 
 @dataclass
@@ -126,9 +133,13 @@ class TrainerConfig:
     """How Lightning runs a stage."""
 
     accelerator: str = "cpu"
+    """``cpu``, ``cuda``, ``mps`` or ``auto``."""
     devices: int = 1
+    """1: this version trains in one process."""
     strategy: str = "auto"
+    """Of ``lightning.Trainer``: ``auto``, ``ddp``, ``deepspeed``, ``deepspeed_stage_1`` … ``_3``."""
     precision: str = "32-true"
+    """Of ``lightning.Trainer``, e.g. ``32-true``, ``bf16-mixed``."""
     threads: int = 1
     """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
     deterministic: bool = True
@@ -152,11 +163,13 @@ class Recipe:
     spaces: dict[str, SpaceConfig] = field(default_factory=dict)
     """name → how it is used; the order is the order in the prompt."""
     stages: list[str] = field(default_factory=lambda: list(STAGES))
+    """Which of ``sft``, ``strl``, ``relabel``, ``mtrl`` to run; always in this order."""
     seed: int = 0
     """Everything random derives from it."""
     run_name: str = ""
     """Directory under ``runs_dir``; empty: the recipe's file name without its ending."""
     runs_dir: str = "runs"
+    """Where run directories are made; relative to where the command is started."""
     training_tasks: TaskSelection = field(default_factory=TaskSelection)
     """Tasks of STRL, relabel and MTRL."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)

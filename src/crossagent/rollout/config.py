@@ -9,7 +9,7 @@ from crossagent.errors import RecipeError
 
 @dataclass
 class RolloutConfig:
-    """Where worlds live and how responses are sampled in training."""
+    """Where worlds live, and how long a response may be."""
 
     workers: int = 2
     """Processes that hold worlds; 0 keeps them in the main process."""
@@ -17,7 +17,6 @@ class RolloutConfig:
     """Worlds in each of them; workers × worlds_per_worker episodes are played at a time."""
     timeout_s: float = 30.0
     """A world that shows no sign of life for so long has hung; its episode is dropped and its worker replaced."""
-    temperature: float = 1.0
     max_new_tokens: int = 24
     """Longest response; one that is longer is cut, which ends its trajectory."""
 
@@ -26,7 +25,6 @@ class RolloutConfig:
             ("workers", self.workers >= 0, "≥ 0"),
             ("worlds_per_worker", self.worlds_per_worker >= 1, "≥ 1"),
             ("timeout_s", self.timeout_s > 0, "> 0"),
-            ("temperature", self.temperature > 0, "> 0; greedy responses cannot be trained on"),
             ("max_new_tokens", self.max_new_tokens >= 2, "≥ 2: one token and the end of turn"),
         ):
             if not ok:
