@@ -151,7 +151,9 @@ def _single_hook() -> Any:
         ({"crossagent_action_spaces": spaces_hook(space(header=" "))}, "header is ' '"),
         ({"crossagent_action_spaces": spaces_hook(space(factory="some.module.Some"))}, "expected 'module:Name'"),
         ({"crossagent_action_spaces": spaces_hook(space(), space())}, "declared twice by this plugin"),
-        ({"CROSSAGENT_CONTRACT": 2, "crossagent_action_spaces": spaces_hook(space())}, "contract 2, this crossagent has contract 1"),
+        ({"CROSSAGENT_CONTRACT": "2.0", "crossagent_action_spaces": spaces_hook(space())}, "contract 2.0, this crossagent has contract 1.0. Fix: upgrade crossagent"),
+        ({"CROSSAGENT_CONTRACT": 2, "crossagent_action_spaces": spaces_hook(space())}, "is 2; expected 'MAJOR.MINOR' as a string"),
+        ({"crossagent_action_spaces": spaces_hook(space("mixed"))}, "recipes call the agent of all spaces 'mixed'"),
     ],
 )  # fmt: skip
 def test_a_wrong_declaration_is_named(install: Any, contents: dict[str, Any], reason: str) -> None:

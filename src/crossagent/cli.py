@@ -116,6 +116,15 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(command=_check)
 
+    for kind in ("space", "environment"):
+        article = "an action space" if kind == "space" else "an environment"
+        new = commands.add_parser(
+            f"new-{kind}", help=f"write a package with {article} that passes `check`, to start from"
+        )
+        new.add_argument("name", metavar="NAME", help="lower-case letters, digits and _")
+        new.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: crossagent-NAME")
+        new.set_defaults(command=_new, kind=kind)
+
     export = commands.add_parser("export", help="write a checkpoint as a plain transformers model directory")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run or a checkpoint directory")
     export.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
@@ -242,6 +251,17 @@ def _check(args: argparse.Namespace) -> int:
             print(f"✗ {finding}")
         print(f"{args.name}: " + (f"{len(findings)} findings" if findings else "passed"))
     return FAILED_CHECK if findings else 0
+
+
+def _new(args: argparse.Namespace) -> int:
+    from crossagent.registry import load_plugins
+    from crossagent.scaffold import new_package
+
+    directory = new_package(args.kind, args.name, args.directory, load_plugins())
+    print(f"wrote {directory}; next:")
+    for step in (f"cd {directory}", "pip install -e '.[test]'", f"crossagent check {args.name}", "pytest"):
+        print(f"  {step}")
+    return 0
 
 
 def _export(args: argparse.Namespace) -> int:

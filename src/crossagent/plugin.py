@@ -4,6 +4,8 @@ A plugin is a module (or object) named by an entry point of the group ``crossage
 
     from crossagent.plugin import ActionSpaceSpec, hookimpl
 
+    CROSSAGENT_CONTRACT = "1.0"
+
     @hookimpl
     def crossagent_action_spaces():
         return [ActionSpaceSpec(name="toy", version="1", requires=("skills",), header="Toy:", factory="my_pkg:ToySpace")]
@@ -17,6 +19,7 @@ from typing import Protocol
 
 import pluggy
 
+from crossagent.contract import CONTRACT
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
 from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
 from crossagent.spaces import (
@@ -40,8 +43,6 @@ from crossagent.types import (
     Task,
 )
 
-CONTRACT = 1
-"""Version of this contract. A plugin may set ``CROSSAGENT_CONTRACT``; another number is refused by name."""
 GROUP = "crossagent"
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)

@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 
 import pluggy
 
+from crossagent.contract import FIRST, contract_problem
 from crossagent.envs.base import Environment, EnvironmentSpec, TaskSuite
+from crossagent.envs.recording import MIXED
 from crossagent.errors import PluginError, did_you_mean
-from crossagent.plugin import CONTRACT, GROUP, Hooks
+from crossagent.plugin import GROUP, Hooks
 from crossagent.spaces import ActionSpace, ActionSpaceSpec, SpaceSet
 
 Spec = ActionSpaceSpec | EnvironmentSpec
@@ -107,7 +109,7 @@ class PluginSet:
     def build_space(self, name: str, options: Mapping[str, Any] | None = None) -> ActionSpace:
         """Build a space; raises :class:`PluginError` for bad options and for a factory that breaks its declaration."""
         spec = self.space(name)
-        where = self._where("action space", name)
+        where = self.where("action space", name)
         space = _build(spec.factory, options or {}, where)
         if not isinstance(space, ActionSpace):
             raise PluginError(f"{where}: {spec.factory} returned {type(space).__name__}; expected an ActionSpace")
@@ -122,7 +124,7 @@ class PluginSet:
     def build_environment(self, name: str, options: Mapping[str, Any] | None = None) -> Environment:
         """Build a world; raises :class:`PluginError`."""
         spec = self.environment(name)
-        where = self._where("environment", name)
+        where = self.where("environment", name)
         env = _build(spec.factory, options or {}, where)
         if not isinstance(env, Environment):
             raise PluginError(f"{where}: {spec.factory} returned {type(env).__name__}; expected an Environment")
@@ -133,12 +135,12 @@ class PluginSet:
 
         Builds nothing: a world may be slow to start.
         """
-        _factory(self.environment(name).factory, options, self._where("environment", name))
+        _factory(self.environment(name).factory, options, self.where("environment", name))
 
     def suite(self, name: str, options: Mapping[str, Any] | None = None) -> TaskSuite:
         """Build the task suite of an environment; raises :class:`PluginError`."""
         spec = self.environment(name)
-        suite: TaskSuite = _build(spec.suite, options or {}, self._where("environment", name))
+        suite: TaskSuite = _build(spec.suite, options or {}, self.where("environment", name))
         return suite
 
     def build_space_set(
@@ -157,10 +159,11 @@ class PluginSet:
         try:
             return SpaceSet(spaces, dict(weights or {}))
         except ValueError as error:
-            packages = ", ".join(self._where("action space", name) for name in spaces)
+            packages = ", ".join(self.where("action space", name) for name in spaces)
             raise PluginError(f"{error}. Leave one of them out of the recipe ({packages}).") from error
 
-    def _where(self, kind: str, name: str) -> str:
+    def where(self, kind: str, name: str) -> str:
+        """Return e.g. ``action space 'api' of crossagent-api``."""
         origin = self.origins.get((kind, name), Origin())
         return f"{kind} {name!r}" + (f" of {origin.distribution}" if origin.distribution else "")
 
@@ -208,6 +211,11 @@ def check_pairing(space: ActionSpaceSpec, environment: EnvironmentSpec) -> None:
                 f"{environment.name!r} lacks (it offers {', '.join(environment.interfaces) or 'none'}). "
                 f"Fix: leave spaces.{space.name} out of the recipe, or take an environment that offers {interface!r}."
             )
+
+
+def clashing_header(header: str, others: Iterable[ActionSpaceSpec]) -> ActionSpaceSpec | None:
+    """Return a space that cannot be told from one with ``header``: one of the two opens the other."""
+    return next((o for o in others if o.header.startswith(header) or header.startswith(o.header)), None)
 
 
 def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
@@ -262,12 +270,8 @@ def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
 def _declarations(name: str, entry: EntryPoint) -> list[Spec]:
     """Load one plugin and call its hooks; raises whatever is wrong with it."""
     plugin = entry.load()
-    contract = getattr(plugin, "CROSSAGENT_CONTRACT", CONTRACT)
-    if contract != CONTRACT:
-        raise PluginError(
-            f"it is written for contract {contract!r}, this crossagent has contract {CONTRACT}; "
-            f"install a version of the plugin for contract {CONTRACT}"
-        )
+    if problem := contract_problem(getattr(plugin, "CROSSAGENT_CONTRACT", FIRST)):
+        raise PluginError(problem)
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
     manager.register(plugin, name=name)
@@ -301,6 +305,8 @@ def _check_spec(spec: Spec) -> None:
     where = f"{type(spec).__name__} {spec.name!r}"
     if not (isinstance(spec.name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", spec.name)):
         raise PluginError(f"{where}: a name is lower-case letters, digits and _, a letter first")
+    if spec.name == MIXED:
+        raise PluginError(f"{where}: recipes call the agent of all spaces {MIXED!r}; take another name")
     if not isinstance(spec.version, str):
         raise PluginError(f"{where}: version is {spec.version!r}; expected a string such as '1'")
     listed = "requires" if isinstance(spec, ActionSpaceSpec) else "interfaces"

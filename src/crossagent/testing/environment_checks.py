@@ -81,15 +81,23 @@ def check_environment(
     Returns:
         What is wrong, empty for a good world. Never raises for a fault of the world.
     """
+    case = environment_case(env, suite, spec, seed, tasks)
+    return [case] if isinstance(case, Finding) else run_rules(ENVIRONMENT_RULES, case)
+
+
+def environment_case(
+    env: Environment, suite: TaskSuite, spec: EnvironmentSpec | None, seed: int = 0, tasks: int = 6
+) -> EnvironmentCase | Finding:
+    """Return what the rules of :func:`check_environment` look at, or why there is nothing to look at."""
     try:
         solvable = [task for task in suite.tasks() if task.solvable]
     except Exception as error:
-        return [Finding("suite", f"tasks() raised {type(error).__name__}: {error}; it must list every task")]
+        return Finding("suite", f"tasks() raised {type(error).__name__}: {error}; it must list every task")
     if not solvable:
-        return [Finding("suite", "no task is solvable; a world needs at least one")]
+        return Finding("suite", "no task is solvable; list at least one Task(…, solvable=True)")
     chosen = solvable[:: max(1, len(solvable) // tasks)][:tasks]
     interfaces = spec.interfaces if spec else tuple(name for name in _PROTOCOLS if _offers(env, name))
-    return run_rules(ENVIRONMENT_RULES, EnvironmentCase(env, suite, spec, seed, chosen, interfaces))
+    return EnvironmentCase(env, suite, spec, seed, chosen, interfaces)
 
 
 def _offers(env: Environment, name: str) -> bool:
@@ -109,8 +117,8 @@ def _random_call(env: Environment, interfaces: Sequence[str], rng: random.Random
     if name == "control":
         control: Control = env.interface("control")
         q = control.camera_quantum
-        keys = rng.sample(control.keys(), rng.randint(0, 1))
-        buttons = rng.sample(control.buttons(), rng.randint(0, 1))
+        keys = rng.sample(control.keys(), min(rng.randint(0, 1), len(control.keys())))
+        buttons = rng.sample(control.buttons(), min(rng.randint(0, 1), len(control.buttons())))
         control.step(keys, buttons, (rng.randint(-3, 3) * q, rng.randint(-3, 3) * q))
     elif name == "pointer":
         pointer: Pointer = env.interface("pointer")

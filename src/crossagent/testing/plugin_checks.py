@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from crossagent.errors import CrossAgentError, PluginError
-from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, Task, TaskSuite
+from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.testing.environment_checks import check_environment
 from crossagent.testing.findings import Finding
-from crossagent.testing.space_checks import check_action_space
+from crossagent.testing.space_checks import check_action_space, some_tasks
 from crossagent.testing.toy import toy_environment
 
 
@@ -36,7 +36,7 @@ def check_plugin(plugins: PluginSet, name: str, environment: str | None = None) 
     findings = []
     for env_name in names:
         space, env, suite = plugins.build_space(name), plugins.build_environment(env_name), plugins.suite(env_name)
-        found = check_action_space(space, env, _some_tasks(suite))
+        found = check_action_space(space, env, some_tasks(suite))
         findings += [Finding(f"{f.rule} (on {env_name})", f.message) for f in found]
     return findings
 
@@ -47,8 +47,3 @@ def _fits(space: ActionSpaceSpec, environment: EnvironmentSpec) -> bool:
     except CrossAgentError:
         return False
     return True
-
-
-def _some_tasks(suite: TaskSuite) -> list[Task]:
-    solvable = [task for task in suite.tasks() if task.solvable]
-    return solvable[:: max(1, len(solvable) // 6)][:6]

@@ -23,8 +23,9 @@ from crossagent.plugin import (
     Outcome,
     RawTick,
     Task,
+    TaskSuite,
 )
-from crossagent.testing.findings import Finding, run_rules
+from crossagent.testing.findings import Finding, Unchecked, run_rules
 from crossagent.testing.grammars import GrammarSampler
 
 _SPECIAL = re.compile(r"<\|[^|>\s]*\|>")
@@ -49,7 +50,14 @@ class SpaceCase:
 
     @cached_property
     def sampler(self) -> GrammarSampler:
-        """The space's grammar."""
+        """The space's grammar; raises :class:`Unchecked` when it is none."""
+        try:
+            return self.load_grammar()
+        except Exception as error:
+            raise Unchecked("the grammar does not load; grammar_parses says why") from error
+
+    def load_grammar(self) -> GrammarSampler:
+        """Load the space's grammar; raises what Lark says of it."""
         self.env.reset(self.tasks[0], self.seed)
         return GrammarSampler(self.space.tokenizer.grammar(self.env), f"{self.space.name}_response")
 
@@ -173,6 +181,15 @@ def described_once(case: SpaceCase) -> Iterator[str]:
 def grammar_parses(case: SpaceCase) -> Iterator[str]:
     """The grammar loads in Lark, and its names cannot collide with another space's."""
     prefix = case.space.name
+    try:
+        case.load_grammar()
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        yield (
+            f"the grammar does not load ({type(error).__name__}: {said}); write it in Lark's syntax, with the start rule "
+            f'{prefix}_response, e.g. {prefix}_response: "{case.space.header} " /[a-z]+/'
+        )
+        return
     for rule in case.sampler.rules:
         if not rule.startswith(f"{prefix}_"):
             yield f"grammar rule {rule!r} may collide with another space's; call it {prefix}_{rule}"
@@ -390,6 +407,12 @@ def _max_ticks(case: SpaceCase) -> int:
 def _keys_and_buttons(case: SpaceCase) -> list[tuple[str, str]]:
     control = case.env.interface("control")
     return [(key, button) for key in control.keys() for button in control.buttons()]  # noqa: SIM118 - no dict
+
+
+def some_tasks(suite: TaskSuite) -> list[Task]:
+    """Return up to six solvable tasks, taken evenly from a suite."""
+    solvable = [task for task in suite.tasks() if task.solvable]
+    return solvable[:: max(1, len(solvable) // 6)][:6]
 
 
 SPACE_RULES = (
