@@ -53,6 +53,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 docs: $(DOCS_STAMP)
+	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict
 
 bench: $(STAMP)

@@ -75,7 +75,8 @@ class DemonstrationsConfig:
     episodes: int = 1000
     """How many demonstrated episodes to keep."""
     mixture: dict[str, float] = field(default_factory=dict)
-    """Relative share of each kind: a space's name (that space alone) or ``mixed``. Empty: every space 1, mixed 2."""
+    """Relative share of each kind: a space's name (that space alone) or ``mixed``. Empty: every space 1, mixed 2.
+    0 takes an inherited share out."""
     splits: list[str] = field(default_factory=lambda: ["train", "demo"])
     """Splits whose tasks are demonstrated."""
     tasks: list[str] = field(default_factory=list)
@@ -190,10 +191,11 @@ class Recipe:
             raise RecipeError("spaces: none is listed; expected at least one, e.g. spaces: {api: {weight: 0.02}}")
         if self.run_name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.run_name):
             raise RecipeError(f"run_name: got {self.run_name!r}; expected letters, digits, '.', '_' and '-'")
-        for kind in self.demonstrations.mixture:
-            if kind != "mixed" and kind not in self.spaces:
+        for kind, share in self.demonstrations.mixture.items():
+            if share and kind != "mixed" and kind not in self.spaces:
                 raise RecipeError(
-                    f"demonstrations.mixture: unknown kind {kind!r}. {did_you_mean(kind, ['mixed', *self.spaces])}"
+                    f"demonstrations.mixture: unknown kind {kind!r}. {did_you_mean(kind, ['mixed', *self.spaces])} "
+                    f"To leave an inherited share out: {kind}: 0"
                 )
         for name in self.evaluation.single_spaces_after:
             if name not in (*STAGES, "untrained", "last"):
