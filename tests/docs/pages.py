@@ -9,7 +9,7 @@ A block is run as its language says, or carries a mark on the line above it:
 console   every line that starts with ``$ `` is run by bash (``\\`` continues it) and must succeed; the lines below it must
           occur in its output, in this order, where ``…`` stands for anything. ``cd`` holds for the rest of the page
 python    executed, ``>>>`` as a doctest; the blocks of a page share their names. With ``title="file"``: written there
-yaml      an overlay of the quickstart whose keys must exist; with ``title="file"``: written there
+yaml      an overlay of the quickstart that must compose; with ``title="file"``: a whole recipe, written there
 toml      parsed; with ``title="file"``: written there
 text      something to look at, such as a diagram; never a command
 ========  =============================================================================================================
@@ -80,9 +80,7 @@ def blocks(page: Path, text: str | None = None) -> list[Block]:
         title = re.search(r'title="([^"]+)"', rest)
         above = next((line for line in reversed(lines[:number]) if line.strip()), "")
         mark = MARK.match(above)
-        found.append(
-            Block(page, number + 1, language, title[1] if title else "", body, mark[1] if mark else "")
-        )
+        found.append(Block(page, number + 1, language, title[1] if title else "", body, mark[1] if mark else ""))
         number = end + 1
     return found
 
@@ -125,7 +123,6 @@ class Workplace:
         programs.mkdir(parents=True)
         shims = {
             "python": '"$@"',
-            "crossagent": '-m crossagent "$@"',
             "lightning": '-m crossagent_lightning_cli "$@"',
             "pytest": '-m pytest -p no:cacheprovider "$@"',
             "torchrun": '-m torch.distributed.run "$@"',
@@ -135,6 +132,9 @@ class Workplace:
         for name, words in shims.items():
             (programs / name).write_text(f'#!/bin/sh\nexec "{self.interpreter}" {words}\n')
         (programs / "pip").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pip --python "{self.interpreter}" "$@"\n')
+        (programs / "crossagent").write_text(  # in Python, as pip writes it: `fabric run` takes no other program
+            f"#!{self.interpreter}\nimport sys\nfrom crossagent.cli import main\nsys.exit(main())\n"
+        )
         for program in programs.iterdir():
             program.chmod(0o755)
         self.environment = {
@@ -158,8 +158,8 @@ class Workplace:
         elif block.language == "python":
             self._python(block)
         elif block.language == "yaml":
-            (self.here / "block.yaml").write_text(block.body)
-            load_recipe(ROOT / "recipes" / "quickstart.yaml", [str(self.here / "block.yaml")])
+            (self.directory / "block.yaml").write_text(block.body, encoding="utf-8")
+            load_recipe(ROOT / "recipes" / "quickstart.yaml", [str(self.directory / "block.yaml")])
         elif block.language == "toml":
             tomllib.loads(block.body)
 
@@ -186,6 +186,10 @@ class Workplace:
         file.write_text(block.body, encoding="utf-8")
         if block.language == "python":
             compile(block.body, str(block), "exec")
+        elif block.language == "toml":
+            tomllib.loads(block.body)
+        elif block.language == "yaml":
+            load_recipe(file)
 
     def _python(self, block: Block) -> None:
         sys.modules[self.names.__name__] = self.names

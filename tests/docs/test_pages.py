@@ -10,7 +10,9 @@ from pages import LANGUAGES, PAGES, ROOT, Block, Workplace, blocks, commands, mi
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 """Run as a whole in a fresh environment, by test_tutorial.py."""
 RUN = {page: blocks(page) for page in PAGES}
-FAST = [page for page, found in RUN.items() if page != TUTORIAL and any(not b.mark and b.language != "text" for b in found)]
+FAST = [
+    page for page, found in RUN.items() if page != TUTORIAL and any(not b.mark and b.language != "text" for b in found)
+]
 SLOW = [page for page, found in RUN.items() if page != TUTORIAL and any(b.mark == "slow" for b in found)]
 
 
