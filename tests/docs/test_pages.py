@@ -85,10 +85,10 @@ def test_shown_output_must_occur_in_order() -> None:
     [
         ("console", "$ false\n", "exits with 1"),
         ("console", "$ echo yes\nno\n", "has no line 'no'"),
-        ("python", "assert 1 == 2\n", ""),
+        ("python", "assert 1 == 2, 'it is not'\n", "it is not"),
         ("python", ">>> 1 + 1\n3\n", "Got:"),
         ("yaml", "sead: 1\n", "unknown key 'sead'"),
-        ("toml", "a = \n", ""),
+        ("toml", "a = \n", "Invalid value"),
     ],
 )
 def test_what_does_not_work_is_found(language: str, body: str, message: str, tmp_path: Path) -> None:
