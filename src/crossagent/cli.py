@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=_eval)
 
     plugins = commands.add_parser("plugins", help="list action spaces, environments, and plugins that failed to load")
+    plugins.add_argument("--trace", action="store_true", help="also show each import and hook call, and what it took")
     plugins.add_argument("--json", action="store_true", help="print JSON")
     plugins.set_defaults(command=_plugins)
 
@@ -169,11 +170,14 @@ def _eval(args: argparse.Namespace) -> int:
 
 
 def _plugins(args: argparse.Namespace) -> int:
-    from crossagent.registry import load_plugins
+    from dataclasses import asdict
 
-    listing = load_plugins().listing()
+    from crossagent.registry import LoadStep, load_plugins
+
+    steps: list[LoadStep] = []
+    listing = load_plugins(trace=steps).listing()
     if args.json:
-        _print_json(listing)
+        _print_json(listing | ({"trace": [asdict(step) for step in steps]} if args.trace else {}))
         return 0
     from rich.table import Table
 
@@ -191,6 +195,10 @@ def _plugins(args: argparse.Namespace) -> int:
     for failure in listing["failures"]:
         text = f"failed: {failure['name']} ({failure['distribution']}): {failure['reason']}"
         console.print(text, style="red", markup=False, soft_wrap=True)
+    for step in steps if args.trace else ():
+        said = f"raised {step.error}" if step.error else step.result
+        text = f"{step.milliseconds:8.1f} ms  {step.plugin}  {step.step}: {said}"
+        console.print(text, style="red" if step.error else None, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
