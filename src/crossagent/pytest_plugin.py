@@ -5,7 +5,7 @@ Every run of pytest in an environment with crossagent loads this module, so it i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[Any]:
+def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, Any]:
     """Show a broken rule as its message: what was found, what was expected, how to fix it; a traceback adds nothing."""
     report = yield
     raised = call.excinfo.type if call.excinfo is not None else None

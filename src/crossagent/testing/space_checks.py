@@ -331,11 +331,11 @@ def decode_is_pure(case: SpaceCase) -> Iterator[str]:
     before, state = case.env.state_hash(), random.getstate()
     first = [case.space.tokenizer.decode(text) for text in case.sample()]
     second = [case.space.tokenizer.decode(text) for text in reversed(case.sample())][::-1]
+    if random.getstate() != state:
+        yield "decode draws from the global random generator; it must not: the text alone decides"
     for text, a, b in zip(case.sample(), first, second, strict=True):
         if a != b:
             yield f"decode({text!r}) is {a!r}, then {b!r}; keep no state between calls"
-    if random.getstate() != state:
-        yield "decode draws from the global random generator; it must not"
     if case.env.state_hash() != before:
         yield "decode changes the world; that is the executor's part"
 
