@@ -114,6 +114,12 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run or a checkpoint directory")
     export.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
     export.set_defaults(command=_export)
+
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, what the machine has, and what is missing for what"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -263,6 +269,17 @@ def _export(args: argparse.Namespace) -> int:
     found = find_checkpoint(args.checkpoint)
     export_checkpoint(found.checkpoint, args.directory)
     print(f"wrote {args.directory}: AutoModelForCausalLM.from_pretrained({str(args.directory)!r}) loads it")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from crossagent.doctor import describe, examine
+
+    report = examine()
+    if args.json:
+        _print_json(report)
+    else:
+        print("\n".join(describe(report)))
     return 0
 
 
