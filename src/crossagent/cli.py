@@ -101,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=_eval)
 
     plugins = commands.add_parser("plugins", help="list action spaces, environments, and plugins that failed to load")
+    plugins.add_argument("--trace", action="store_true", help="also show each import and hook call, and what it took")
     plugins.add_argument("--json", action="store_true", help="print JSON")
     plugins.set_defaults(command=_plugins)
 
@@ -129,6 +130,12 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run or a checkpoint directory")
     export.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
     export.set_defaults(command=_export)
+
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, what the machine has, and what is missing for what"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -185,11 +192,14 @@ def _eval(args: argparse.Namespace) -> int:
 
 
 def _plugins(args: argparse.Namespace) -> int:
-    from crossagent.registry import load_plugins
+    from dataclasses import asdict
 
-    listing = load_plugins().listing()
+    from crossagent.registry import LoadStep, load_plugins
+
+    steps: list[LoadStep] = []
+    listing = load_plugins(trace=steps).listing()
     if args.json:
-        _print_json(listing)
+        _print_json(listing | ({"trace": [asdict(step) for step in steps]} if args.trace else {}))
         return 0
     from rich.table import Table
 
@@ -207,6 +217,10 @@ def _plugins(args: argparse.Namespace) -> int:
     for failure in listing["failures"]:
         text = f"failed: {failure['name']} ({failure['distribution']}): {failure['reason']}"
         console.print(text, style="red", markup=False, soft_wrap=True)
+    for step in steps if args.trace else ():
+        said = f"raised {step.error}" if step.error else step.result
+        text = f"{step.milliseconds:8.1f} ms  {step.plugin}  {step.step}: {said}"
+        console.print(text, style="red" if step.error else None, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -271,6 +285,17 @@ def _export(args: argparse.Namespace) -> int:
     found = find_checkpoint(args.checkpoint)
     export_checkpoint(found.checkpoint, args.directory)
     print(f"wrote {args.directory}: AutoModelForCausalLM.from_pretrained({str(args.directory)!r}) loads it")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from crossagent.doctor import describe, examine
+
+    report = examine()
+    if args.json:
+        _print_json(report)
+    else:
+        print("\n".join(describe(report)))
     return 0
 
 

@@ -7,9 +7,11 @@ and a misspelt hook is that plugin's failure instead of being ignored.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -69,13 +71,29 @@ class PluginSet:
     origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
     """(kind, name) → package; kind is ``action space`` or ``environment``."""
 
-    def with_(self, *, space: ActionSpaceSpec | None = None, environment: EnvironmentSpec | None = None) -> PluginSet:
-        """Return a set with one more space or environment that no package declares; replaces one of that name."""
+    def with_(
+        self,
+        *,
+        space: ActionSpaceSpec | ActionSpace | type[ActionSpace] | None = None,
+        environment: EnvironmentSpec | None = None,
+    ) -> PluginSet:
+        """Return a set with one more space or environment that no package declares; replaces one of that name.
+
+        Args:
+            space: A space, its class (which a recipe may give options), or its declaration.
+            environment: A declaration; ``factory``, ``suite`` and ``experts`` may be classes instead of their names.
+
+        Raises:
+            PluginError: A field of the declaration cannot be right.
+        """
         result = self
-        for spec in (space, environment):
-            if spec is not None:
-                _check_spec(spec)
-                result = result._added(spec, Origin())
+        if space is not None:
+            spec = space if isinstance(space, ActionSpaceSpec) else _declared_by(space)
+            _check_spec(spec, installed=False)
+            result = result._added(spec, Origin())
+        if environment is not None:
+            _check_spec(environment, installed=False)
+            result = result._added(environment, Origin())
         return result
 
     def _added(self, spec: Spec, origin: Origin) -> PluginSet:
@@ -112,12 +130,14 @@ class PluginSet:
         where = self.where("action space", name)
         space = _build(spec.factory, options or {}, where)
         if not isinstance(space, ActionSpace):
-            raise PluginError(f"{where}: {spec.factory} returned {type(space).__name__}; expected an ActionSpace")
+            raise PluginError(
+                f"{where}: {_shown(spec.factory)} returned {type(space).__name__}; expected an ActionSpace"
+            )
         for attribute in ("name", "header", "version", "requires"):
             declared, real = getattr(spec, attribute), getattr(space, attribute, None)
             if real != declared:
                 raise PluginError(
-                    f"{where}: the spec declares {attribute}={declared!r}, {spec.factory} has {real!r}; make them equal"
+                    f"{where}: the spec declares {attribute}={declared!r}, {_shown(spec.factory)} has {real!r}; make them equal"
                 )
         return space
 
@@ -127,7 +147,7 @@ class PluginSet:
         where = self.where("environment", name)
         env = _build(spec.factory, options or {}, where)
         if not isinstance(env, Environment):
-            raise PluginError(f"{where}: {spec.factory} returned {type(env).__name__}; expected an Environment")
+            raise PluginError(f"{where}: {_shown(spec.factory)} returned {type(env).__name__}; expected an Environment")
         return env
 
     def check_environment_options(self, name: str, options: Mapping[str, Any]) -> None:
@@ -218,12 +238,27 @@ def clashing_header(header: str, others: Iterable[ActionSpaceSpec]) -> ActionSpa
     return next((o for o in others if o.header.startswith(header) or header.startswith(o.header)), None)
 
 
-def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
+@dataclass(frozen=True, slots=True)
+class LoadStep:
+    """One thing that was done while a plugin was loaded."""
+
+    plugin: str
+    step: str
+    """``import``, or the hook that was called."""
+    result: str
+    """What it returned; empty when it raised."""
+    error: str
+    milliseconds: float
+
+
+def load_plugins(found: Iterable[EntryPoint] | None = None, trace: list[LoadStep] | None = None) -> PluginSet:
     """Load every entry point of the group ``crossagent``.
 
     Args:
         found: Entry points to load instead of the installed ones, for tests.
+        trace: Gets every import and every hook call.
     """
+    steps = [] if trace is None else trace
     by_name: dict[str, list[EntryPoint]] = defaultdict(list)
     for entry in entry_points(group=GROUP) if found is None else found:
         by_name[entry.name].append(entry)
@@ -237,7 +272,7 @@ def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
             failures += [PluginFailure(name, _origin(e), reason) for e in entries]
             continue
         try:
-            declared[name] = _declarations(name, entries[0])
+            declared[name] = _declarations(name, entries[0], steps)
         except (Exception, SystemExit) as error:  # an import may raise anything; name it and go on
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             failures.append(PluginFailure(name, _origin(entries[0]), reason))
@@ -267,14 +302,17 @@ def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
     return replace(plugins, failures=tuple(sorted(failures, key=lambda f: (f.name, f.origin.distribution))))
 
 
-def _declarations(name: str, entry: EntryPoint) -> list[Spec]:
+def _declarations(name: str, entry: EntryPoint, steps: list[LoadStep]) -> list[Spec]:
     """Load one plugin and call its hooks; raises whatever is wrong with it."""
-    plugin = entry.load()
+    plugin = _import(name, entry, steps)
     if problem := contract_problem(getattr(plugin, "CROSSAGENT_CONTRACT", FIRST)):
         raise PluginError(problem)
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
-    manager.register(plugin, name=name)
+    try:
+        manager.register(plugin, name=name)
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"{' '.join(str(error).split())}. Fix: hooks take no arguments") from error
     callers = manager.get_hookcallers(plugin) or []
     for caller in callers:
         if not caller.has_spec():
@@ -283,9 +321,26 @@ def _declarations(name: str, entry: EntryPoint) -> list[Spec]:
         unmarked = [n for n in dir(plugin) if n.startswith("crossagent_") and callable(getattr(plugin, n))]
         hint = f"; put @hookimpl on {', '.join(unmarked)}" if unmarked else f"; it needs one of {', '.join(_HOOKS)}"
         raise PluginError(f"{entry.value} has no hook marked with @hookimpl{hint}")
+    began = time.perf_counter()
+
+    def before(hook_name: str, methods: Any, kwargs: Any) -> None:
+        nonlocal began
+        began = time.perf_counter()
+
+    def after(outcome: pluggy.Result[Any], hook_name: str, methods: Any, kwargs: Any) -> None:
+        _note(steps, name, hook_name, began, outcome.exception or outcome.get_result())
+
+    manager.add_hookcall_monitoring(before, after)
     specs: list[Spec] = []
     for caller in callers:
-        for returned in caller():
+        try:
+            returned_by_all = caller()
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{caller.name} raised {type(error).__name__}: {error}. Fix: a hook only returns declarations; leave what "
+                "can fail to the factory, which is called when a recipe asks for it"
+            ) from error
+        for returned in returned_by_all:
             if not isinstance(returned, (list, tuple)):
                 raise PluginError(
                     f"{caller.name} returned {type(returned).__name__}; expected a list of {_HOOKS[caller.name].__name__}"
@@ -300,8 +355,66 @@ def _declarations(name: str, entry: EntryPoint) -> list[Spec]:
     return specs
 
 
-def _check_spec(spec: Spec) -> None:
-    """Raise :class:`PluginError` for a declaration whose fields cannot be right."""
+def _import(name: str, entry: EntryPoint, steps: list[LoadStep]) -> Any:
+    """Import the plugin's module; whatever it raises becomes a :class:`PluginError` with the fix."""
+    began = time.perf_counter()
+    try:
+        plugin = entry.load()
+    except (Exception, SystemExit) as error:  # an import may raise anything; name it and go on
+        _note(steps, name, "import", began, error)
+        lost = error.name if isinstance(error, ModuleNotFoundError) else None
+        if lost and lost.partition(".")[0] != entry.module.partition(".")[0]:
+            fix = f"install {lost.partition('.')[0]!r}, or take the import out"
+        elif lost or isinstance(error, AttributeError):
+            fix = f"let the entry point ({entry.value!r} in the package's pyproject.toml) name what is there, and install it anew"
+        else:
+            fix = f"`python -c 'import {entry.module}'` shows the traceback"
+        raise PluginError(f"{type(error).__name__} while it was imported: {error}. Fix: {fix}") from error
+    _note(steps, name, "import", began, plugin)
+    return plugin
+
+
+def _note(steps: list[LoadStep], plugin: str, step: str, began: float, outcome: Any) -> None:
+    spent = 1000 * (time.perf_counter() - began)
+    if isinstance(outcome, BaseException):
+        steps.append(LoadStep(plugin, step, "", f"{type(outcome).__name__}: {outcome}", spent))
+        return
+    if isinstance(outcome, list):  # one result per implementation of the hook
+        flat = [
+            spec for returned in outcome for spec in (returned if isinstance(returned, (list, tuple)) else [returned])
+        ]
+        said = ", ".join(spec.name if isinstance(spec, Spec) else repr(spec) for spec in flat) or "nothing"
+    else:
+        said = getattr(outcome, "__file__", None) or repr(outcome)
+    steps.append(LoadStep(plugin, step, said, "", spent))
+
+
+def _declared_by(space: ActionSpace | type[ActionSpace]) -> ActionSpaceSpec:
+    """Return the declaration of a space that no package declares."""
+    kind = space if isinstance(space, type) else type(space)
+    if not issubclass(kind, ActionSpace):
+        raise PluginError(f"space: got {space!r}; expected an ActionSpace, its class, or an ActionSpaceSpec")
+    missing = [name for name in ("name", "version", "requires", "header") if not hasattr(space, name)]
+    if missing:
+        raise PluginError(f"space: {kind.__name__} has no {' and no '.join(missing)}; set it on the class")
+    doc = (inspect.getdoc(kind) or "").partition("\n")[0]
+    factory = kind if isinstance(space, type) else _Copies(space)
+    return ActionSpaceSpec(space.name, space.version, tuple(space.requires), space.header, factory, doc)
+
+
+class _Copies:
+    """Makes copies of one object: each process, and each run, has its own."""
+
+    def __init__(self, original: ActionSpace) -> None:
+        self.original = original
+        self.__name__ = f"the given {type(original).__name__}"
+
+    def __call__(self) -> ActionSpace:
+        return copy.deepcopy(self.original)
+
+
+def _check_spec(spec: Spec, installed: bool = True) -> None:
+    """Raise :class:`PluginError` for a declaration whose fields cannot be right; only names of classes if ``installed``."""
     where = f"{type(spec).__name__} {spec.name!r}"
     if not (isinstance(spec.name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", spec.name)):
         raise PluginError(f"{where}: a name is lower-case letters, digits and _, a letter first")
@@ -315,33 +428,36 @@ def _check_spec(spec: Spec) -> None:
         raise PluginError(f"{where}: {listed} is {value!r}; expected a tuple of interface names, e.g. ('control',)")
     if isinstance(spec, ActionSpaceSpec) and not (isinstance(spec.header, str) and spec.header.strip()):
         raise PluginError(f"{where}: header is {spec.header!r}; expected some text such as 'Toy:'")
-    paths = {"factory": spec.factory}
+    paths: dict[str, Any] = {"factory": spec.factory}
     if isinstance(spec, EnvironmentSpec):
         paths |= {"suite": spec.suite, **{f"experts[{i!r}]": path for i, path in spec.experts.items()}}
         if strange := sorted(set(spec.experts) - set(spec.interfaces)):
-            raise PluginError(f"{where}: experts for {strange}, which are none of its interfaces {spec.interfaces}")
+            raise PluginError(
+                f"{where}: experts for {strange}, which are none of its interfaces {spec.interfaces}; offer them or leave them out"
+            )
     for attribute, path in paths.items():
-        if not (isinstance(path, str) and re.fullmatch(r"[\w.]+:\w+", path)):
+        if not (re.fullmatch(r"[\w.]+:\w+", path) if isinstance(path, str) else callable(path) and not installed):
             raise PluginError(f"{where}: {attribute} is {path!r}; expected 'module:Name'")
 
 
-def _build(path: str, options: Mapping[str, Any], where: str) -> Any:
+def _build(path: str | Callable[..., Any], options: Mapping[str, Any], where: str) -> Any:
     """Return ``module:Name(**options)``; every way that can go wrong is a :class:`PluginError` naming ``where``."""
     factory = _factory(path, options, where)
+    if inspect.isabstract(factory):
+        lacking = ", ".join(sorted(getattr(factory, "__abstractmethods__", ())))
+        raise PluginError(
+            f"{where}: {_shown(path)} lacks {lacking}. Fix: define it; crossagent.plugin says what it does"
+        )
     try:
         return factory(**options)
     except Exception as error:
         given = ", ".join(f"{k}={v!r}" for k, v in options.items())
-        raise PluginError(f"{where}: {path}({given}) failed: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{where}: {_shown(path)}({given}) failed: {type(error).__name__}: {error}") from error
 
 
-def _factory(path: str, options: Mapping[str, Any], where: str) -> Callable[..., Any]:
+def _factory(path: str | Callable[..., Any], options: Mapping[str, Any], where: str) -> Callable[..., Any]:
     """Import ``module:Name`` and check that it takes these options; calls nothing."""
-    module, _, name = path.partition(":")
-    try:
-        factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a plugin's import may raise anything
-        raise PluginError(f"{where}: cannot load {path!r}: {type(error).__name__}: {error}") from error
+    factory = _load(path, where) if isinstance(path, str) else path
     with suppress(ValueError):  # a builtin without a signature: calling it will tell
         parameters = inspect.signature(factory).parameters.values()
         known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -349,6 +465,21 @@ def _factory(path: str, options: Mapping[str, Any], where: str) -> Callable[...,
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise PluginError(f"{where}: unknown option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
     return factory
+
+
+def _load(path: str, where: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    try:
+        factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:  # a plugin's import may raise anything
+        raise PluginError(
+            f"{where}: cannot load {path!r}: {type(error).__name__}: {error}. Fix: let its declaration name what is there"
+        ) from error
+    return factory
+
+
+def _shown(factory: str | Callable[..., Any]) -> str:
+    return factory if isinstance(factory, str) else getattr(factory, "__name__", repr(factory))
 
 
 def _origin(entry: EntryPoint) -> Origin:

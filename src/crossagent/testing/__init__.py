@@ -4,6 +4,7 @@ from crossagent.testing.contracts import ActionSpaceContract, ContractBroken, En
 from crossagent.testing.environment_checks import check_environment
 from crossagent.testing.faulty import FaultyEnv, faulty_environment
 from crossagent.testing.findings import Finding
+from crossagent.testing.generic import GenericSpace
 from crossagent.testing.grammars import GrammarSampler
 from crossagent.testing.plugin_checks import check_plugin
 from crossagent.testing.sampler_checks import check_sampler
@@ -18,6 +19,7 @@ __all__ = [
     "EnvironmentContract",
     "FaultyEnv",
     "Finding",
+    "GenericSpace",
     "GrammarSampler",
     "SamplerContract",
     "ScriptedSampler",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from crossagent.plugin import ActionSpace, Environment, EnvironmentSpec, Sampler, TaskSuite
+from crossagent.registry import PluginSet, load_plugins
 from crossagent.testing.environment_checks import ENVIRONMENT_RULES, EnvironmentCase, environment_case
 from crossagent.testing.findings import Finding, Rule, run_rules
 from crossagent.testing.sampler_checks import SAMPLER_RULES, Logits, SamplerCase, sampler_case
@@ -24,6 +25,9 @@ from crossagent.testing.toy_tasks import ToySuite
 
 class ContractBroken(AssertionError):
     """A rule is broken; the message says what was found, what was expected and how to fix it."""
+
+    __crossagent_message_only__ = True
+    """Tells :mod:`crossagent.pytest_plugin` to show the message alone."""
 
 
 def _tests(rules: Iterable[Rule[Any]]) -> Callable[[type], type]:
@@ -78,9 +82,9 @@ class ActionSpaceContract(_Contract):
     space: ClassVar[Any]
     """The space: its class, or an object."""
     environment: ClassVar[Any] = ToyWorld
-    """The world: a class (called without arguments), or an :class:`EnvironmentSpec`."""
+    """The world: a class (called without arguments), an :class:`EnvironmentSpec`, or the name of an installed one."""
     suite: ClassVar[Any] = ToySuite
-    """The world's task suite: a class; not used when ``environment`` is a spec."""
+    """The world's task suite, beside a class."""
     seed: ClassVar[int] = 0
     examples: ClassVar[int] = 60
     """Texts drawn from the space's grammar."""
@@ -97,7 +101,7 @@ class EnvironmentContract(_Contract):
     """Every rule of an environment with its tasks and experts. Derive ``class TestX`` from it, set ``environment``."""
 
     environment: ClassVar[Any]
-    """What the plugin declares, an :class:`EnvironmentSpec`; or the world's class, with ``suite``."""
+    """What the plugin declares, an :class:`EnvironmentSpec`; the name of an installed one; or a class, with ``suite``."""
     suite: ClassVar[Any] = None
     seed: ClassVar[int] = 0
     tasks: ClassVar[int] = 6
@@ -130,12 +134,16 @@ class SamplerContract(_Contract):
 
 
 def _world(environment: Any, suite: Any) -> tuple[Environment, TaskSuite, EnvironmentSpec | None]:
-    """Build what a suite names: from a spec, or from classes."""
-    if isinstance(environment, EnvironmentSpec):
-        from crossagent.registry import PluginSet
-
-        plugins = PluginSet().with_(environment=environment)
+    """Build what a suite of tests names: from a spec, an installed plugin, or classes."""
+    if isinstance(environment, (EnvironmentSpec, str)):
+        if isinstance(environment, str):
+            plugins = load_plugins()
+            environment = plugins.environment(environment)
+        else:
+            plugins = PluginSet().with_(environment=environment)
         return plugins.build_environment(environment.name), plugins.suite(environment.name), environment
     if suite is None:
-        raise ContractBroken(f"suite: none is set beside environment = {environment!r}; set it, or an EnvironmentSpec")
+        raise ContractBroken(
+            f"suite: none is set beside environment = {environment!r}; set it, or name an EnvironmentSpec"
+        )
     return environment(), suite(), None

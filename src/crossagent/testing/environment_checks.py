@@ -241,6 +241,57 @@ def hash_follows_state(case: EnvironmentCase) -> Iterator[str]:
             yield f"{task.name!r}: state_hash did not change in {len(case.env.tick_log)} ticks; hash everything, episode_state() included"
 
 
+def hash_sees_generators(case: EnvironmentCase) -> Iterator[str]:
+    """The hash tells two states apart that differ in a random generator, where that leads to another future."""
+    case.env.reset(case.tasks[0], case.seed)
+    for path in [path for path, _ in _generators_of(case.env)]:
+        if unseen := _first_unseen_draw(case, path):
+            yield (
+                f"{unseen!r}: state_hash is the same after env.{path} has drawn a number, and the future is another; "
+                f"hash env.{path}.getstate() too (numpy: bit_generator.state)"
+            )
+
+
+def _first_unseen_draw(case: EnvironmentCase, path: str) -> str:
+    """Return the first task in which a draw of this generator changes the future and not the hash; empty: none."""
+    for task in case.starts():
+        for salt in range(3, 11):  # a draw may matter seldom
+            generator = dict(_generators_of(case.env)).get(path)
+            if generator is None:
+                break
+            before, snapshot = case.env.state_hash(), case.env.snapshot()
+            case.walk(salt)
+            future = _whole(case.env)[1:]
+            case.env.restore(snapshot)
+            dict(_generators_of(case.env)).get(path, generator).random()
+            if case.env.state_hash() != before:
+                return ""
+            case.walk(salt)
+            if _whole(case.env)[1:] != future:
+                return task.name
+            case.env.restore(snapshot)
+    return ""
+
+
+def _generators_of(env: Environment) -> list[tuple[str, Any]]:
+    """Return (path, generator) of the random generators that the world holds, at most three attributes deep."""
+    found: list[tuple[str, Any]] = []
+    seen: set[int] = set()
+    level: list[tuple[str, Any]] = list(vars(env).items())
+    for _ in range(3):
+        deeper: list[tuple[str, Any]] = []
+        for path, value in level:
+            if id(value) in seen or isinstance(value, Environment):
+                continue
+            seen.add(id(value))
+            if isinstance(value, (random.Random, np.random.Generator)):
+                found.append((path, value))
+            elif hasattr(value, "__dict__") and not isinstance(value, type):
+                deeper += [(f"{path}.{name}", inner) for name, inner in vars(value).items()]
+        level = deeper
+    return found
+
+
 def observing_changes_nothing(case: EnvironmentCase) -> Iterator[str]:
     """Looking does not touch the world."""
     for task in case.starts():
@@ -401,22 +452,22 @@ def tasks_are_well_formed(case: EnvironmentCase) -> Iterator[str]:
     seen: set[str] = set()
     for task in tasks:
         if task.name in seen:
-            yield f"task {task.name!r} is there twice"
+            yield f"task {task.name!r} is there twice; give each a name of its own"
         seen.add(task.name)
         if task.env != case.env.name and case.spec and task.env != case.spec.name:
             yield f"task {task.name!r} belongs to {task.env!r}; expected {case.spec.name!r}"
         if not task.category or not task.instruction:
-            yield f"task {task.name!r} lacks a category or an instruction"
+            yield f"task {task.name!r} lacks a category or an instruction; the table and the prompt need them"
         if task.max_turns < 1 or task.max_ticks < 1:
             yield f"task {task.name!r}: max_turns {task.max_turns} and max_ticks {task.max_ticks} must be at least 1"
         if not task.solvable and not task.reason:
-            yield f"task {task.name!r} is unsolvable without a reason"
+            yield f"task {task.name!r} is unsolvable without a reason; say why: Task(…, solvable=False, reason='…')"
         if "ood" in task.splits and set(task.splits) & {"train", "demo"}:
-            yield f"task {task.name!r} is in {task.splits}: `ood` means never trained nor demonstrated"
+            yield f"task {task.name!r} is in {task.splits}: `ood` means never trained nor demonstrated; take one of the two out"
         try:
             json.dumps(dict(task.setup))
         except (TypeError, ValueError) as error:
-            yield f"task {task.name!r}: setup is no JSON ({error})"
+            yield f"task {task.name!r}: setup is no JSON ({error}); use numbers, strings, lists, dicts"
 
 
 def tasks_can_be_found(case: EnvironmentCase) -> Iterator[str]:
@@ -435,8 +486,11 @@ def tasks_can_be_found(case: EnvironmentCase) -> Iterator[str]:
 def experts_propose_calls(case: EnvironmentCase) -> Iterator[str]:
     """An expert proposes calls of its interface, as JSON, without touching the world; or raises ExpertStuck."""
     for interface, path in case.spec.experts.items() if case.spec else ():
-        module, _, name = path.partition(":")
-        expert = getattr(importlib.import_module(module), name)()
+        if isinstance(path, str):
+            module, _, name = path.partition(":")
+            expert = getattr(importlib.import_module(module), name)()
+        else:
+            expert, path = path(), getattr(path, "__name__", repr(path))
         if expert.interface != interface:
             yield f"{path} has interface {expert.interface!r}; the spec says {interface!r}"
         proposals = 0
@@ -472,6 +526,7 @@ ENVIRONMENT_RULES: tuple[Callable[[EnvironmentCase], Iterator[str]], ...] = (
     seeds_matter,
     world_is_deterministic,
     hash_follows_state,
+    hash_sees_generators,
     observing_changes_nothing,
     snapshot_is_exact,
     over_means_no_ops,

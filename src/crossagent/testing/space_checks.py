@@ -6,10 +6,11 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from crossagent.plugin import (
@@ -27,6 +28,7 @@ from crossagent.plugin import (
 )
 from crossagent.testing.findings import Finding, Unchecked, run_rules
 from crossagent.testing.grammars import GrammarSampler
+from crossagent.testing.recording import Recorder, each_interface
 
 _SPECIAL = re.compile(r"<\|[^|>\s]*\|>")
 NASTY = (
@@ -35,6 +37,13 @@ NASTY = (
     "\ud800", "a" * 10_000, "%s{0}{}\\", "'\"`", "<|endoftext|>", "\r\n\t\x0b", "click(result)\nclick(result)",
 )  # fmt: skip
 """Ends of responses that a model may well write."""
+
+
+RESERVED_TOKENS = {
+    "<|pad|>", "<|end|>", "<|system|>", "<|task|>", "<|user|>", "<|assistant|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>",
+    "<|eot_id|>", "<s>", "</s>", "<pad>", "<unk>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<image>",
+}  # fmt: skip
+"""Special tokens of the tokenizers that policies come with."""
 
 
 @dataclass
@@ -95,6 +104,18 @@ class SpaceCase:
             if isinstance(action, Action):
                 yield text, action
 
+    def absurdities(self) -> Iterator[tuple[str, Action]]:
+        """Yield actions that decode accepts and the grammar may not generate: a model writes those too."""
+        for i, text in enumerate(self.sample()[: self.examples // 3]):
+            head, body = text[: len(self.space.header)], text[len(self.space.header) :]
+            for word in dict.fromkeys(re.findall(r"[A-Za-z0-9_.]+", body)):
+                for other in ("nonsense", "7"):
+                    changed = head + re.sub(rf"(?<![\w.]){re.escape(word)}(?![\w.])", other, body, count=1)
+                    action = self.space.tokenizer.decode(changed)
+                    if isinstance(action, Action):
+                        self.env.reset(self.tasks[i % len(self.tasks)], self.seed + i)
+                        yield changed, action
+
     def _draw(self, task: Task, rng: random.Random) -> tuple[str, Action | InvalidAction]:
         seen = re.findall(r"[A-Za-z0-9_.]+", f"{self.env.observe().text} {task.instruction}")
         with suppress(KeyError):
@@ -144,6 +165,37 @@ def interfaces_offered(case: SpaceCase) -> Iterator[str]:
             case.env.interface(name)
         except KeyError:
             yield f"{case.env.name!r} offers no interface {name!r}; check the space on a world that does"
+
+
+def interfaces_required(case: SpaceCase) -> Iterator[str]:
+    """The space uses no interface that it does not require: another world may lack it."""
+    undeclared: set[str] = set()
+
+    def only_required(name: str, interface: Any) -> Any:
+        if name not in case.space.requires:
+            undeclared.add(name)
+            raise KeyError(name)
+        return interface
+
+    def use(what: str, act: Callable[[], Any]) -> Iterator[str]:
+        undeclared.clear()
+        try:
+            act()
+        except Exception:  # what it raises where everything is there, other rules report
+            for name in sorted(undeclared):
+                yield (
+                    f"{what} needs the interface {name!r}, which requires = {case.space.requires!r} does not list; add it "
+                    "there and in the spec"
+                )
+
+    tokenizer = case.space.tokenizer
+    case.env.reset(case.tasks[0], case.seed)
+    with each_interface(case.env, only_required):
+        yield from use("prompt_fragment", lambda: tokenizer.prompt_fragment(case.env))
+        yield from use("grammar", lambda: tokenizer.grammar(case.env))
+    for text, action in case.situations():
+        with each_interface(case.env, only_required):
+            yield from use(f"executing {text!r}", lambda action=action: case.space.executor.execute(action, case.env))  # type: ignore[misc]
 
 
 def header(case: SpaceCase) -> Iterator[str]:
@@ -250,6 +302,7 @@ def decode_is_total(case: SpaceCase) -> Iterator[str]:
     for text in case.sample():
         cut = rng.randrange(len(text) + 1)
         texts += [text[:cut], text[cut:], text + text, text.upper(), text.replace(" ", ""), text.replace("(", "[")]
+        texts += [text.removeprefix(head), text.removeprefix(head).strip(), "Another:" + text.removeprefix(head)]
         texts += [text[:cut] + chr(rng.choice((0, 40, 44, 0xE9, 0x663, 0x1F600))) + text[cut:]]
     for text in texts:
         shown = repr(text if len(text) < 60 else text[:57] + "…")
@@ -278,11 +331,11 @@ def decode_is_pure(case: SpaceCase) -> Iterator[str]:
     before, state = case.env.state_hash(), random.getstate()
     first = [case.space.tokenizer.decode(text) for text in case.sample()]
     second = [case.space.tokenizer.decode(text) for text in reversed(case.sample())][::-1]
+    if random.getstate() != state:
+        yield "decode draws from the global random generator; it must not: the text alone decides"
     for text, a, b in zip(case.sample(), first, second, strict=True):
         if a != b:
             yield f"decode({text!r}) is {a!r}, then {b!r}; keep no state between calls"
-    if random.getstate() != state:
-        yield "decode draws from the global random generator; it must not"
     if case.env.state_hash() != before:
         yield "decode changes the world; that is the executor's part"
 
@@ -290,11 +343,19 @@ def decode_is_pure(case: SpaceCase) -> Iterator[str]:
 def special_tokens_declared(case: SpaceCase) -> Iterator[str]:
     """Special tokens are declared, used and without blanks."""
     declared = case.space.tokenizer.special_tokens()
-    if isinstance(declared, str) or not all(isinstance(t, str) and t.strip() == t and t for t in declared):
-        yield f"special_tokens() is {declared!r}; return a tuple of texts without blanks at their ends"
+    if isinstance(declared, str) or not all(isinstance(t, str) and t for t in declared):
+        yield f"special_tokens() is {declared!r}; return a tuple of texts, e.g. ('<|{case.space.name}_go|>',)"
         return
     if len(set(declared)) != len(declared):
         yield f"special_tokens() has a token twice: {declared!r}"
+    for token in declared:
+        if re.search(r"\s", token):
+            yield f"special token {token!r} has a blank in it, at which tokenizers split; write it like '<|{case.space.name}_go|>'"
+        if token in RESERVED_TOKENS:
+            yield f"special token {token!r} is one that models use themselves (a turn would end there); call it '<|{case.space.name}_…|>'"
+        for other in declared:
+            if other != token and token in other:
+                yield f"special token {token!r} is part of {other!r}, so one hides the other; give them names of their own"
     written = {token for text in case.sample() for token in _SPECIAL.findall(text)}
     for token in sorted(written - set(declared)):
         yield f"actions are written with {token!r}, which special_tokens() does not declare; it would be split into pieces"
@@ -305,7 +366,7 @@ def special_tokens_declared(case: SpaceCase) -> Iterator[str]:
 
 def execution(case: SpaceCase) -> Iterator[str]:
     """Executing returns an outcome that agrees with the world's log, and never raises for a valid action."""
-    for text, action in case.situations():
+    for text, action in chain(case.situations(), case.absurdities()):
         start = len(case.env.tick_log)
         try:
             outcome = case.space.executor.execute(action, case.env)
@@ -320,7 +381,7 @@ def execution(case: SpaceCase) -> Iterator[str]:
         elif outcome.ticks != len(case.env.tick_log) - start:
             yield f"executing {text!r} reports {outcome.ticks} ticks, the world logged {len(case.env.tick_log) - start}; use carry_out"
         elif not math.isfinite(outcome.reward):
-            yield f"executing {text!r} gives the reward {outcome.reward}"
+            yield f"executing {text!r} gives the reward {outcome.reward}; let the world give finite rewards"
 
 
 def execution_is_bounded(case: SpaceCase) -> Iterator[str]:
@@ -357,12 +418,14 @@ def execution_is_deterministic(case: SpaceCase) -> Iterator[str]:
 
 
 def cost(case: SpaceCase) -> Iterator[str]:
-    """A cost is a finite number, at least 0."""
+    """A cost is a finite number, at least 0, and depends on the action and its outcome alone."""
     for text, action in case.situations():
         outcome = case.space.executor.execute(action, case.env)
         value: Any = case.space.cost(action, outcome)
         if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             yield f"the cost of {text!r} is {value!r}; return a finite number ≥ 0"
+        elif (again := case.space.cost(action, outcome)) != value:
+            yield f"the cost of {text!r} is {value!r}, then {again!r} for the same outcome; keep no state between calls"
 
 
 def lowering(case: SpaceCase) -> Iterator[str]:
@@ -381,23 +444,55 @@ def lowering(case: SpaceCase) -> Iterator[str]:
 
 
 def calls_become_actions(case: SpaceCase) -> Iterator[str]:
-    """``from_calls`` ignores what it cannot express, and writes only canonical actions."""
+    """``from_calls`` reads what an executor does, ignores what it cannot express, and gives only canonical actions."""
     case.env.reset(case.tasks[0], case.seed)
-    if case.space.from_calls([], case.env) != []:
-        yield "from_calls([]) is not []"
-    if case.space.from_calls([Call("no_such_interface", "do", (1,))], case.env) != []:
-        yield "from_calls turns calls of an interface it does not require into actions; leave them out"
+    for calls in ([], [Call("no_such_interface", "do", (1,))]):
+        found: Any = None
+        try:
+            found = case.space.from_calls(calls, case.env)
+        except Exception as error:
+            found = f"raised {type(error).__name__}: {error}"
+        if found != []:
+            yield f"from_calls({calls!r}): {found}; expected []: leave out what the space cannot express, such as calls of other interfaces"
     calls = (
         [Call("control", "step", ((k,), (b,), (0, 0))) for k, b in _keys_and_buttons(case)]
         if "control" in case.space.requires
         else []
     )
-    for action in case.space.from_calls(calls, case.env):
+    yield from _read(case, calls)
+    recorded: list[Call] = []
+    understood = 0
+    for _, action in case.situations():
+        before, calls = case.env.snapshot(), []
+        with suppress(Exception), each_interface(case.env, lambda name, it, calls=calls: Recorder(name, it, calls)):  # type: ignore[misc]
+            case.space.executor.execute(action, case.env)
+        case.env.restore(before)
+        if calls:
+            recorded += calls
+            yield from _read(case, calls)
+            with suppress(Exception):  # _read has reported it
+                understood += len(case.space.from_calls(calls, case.env))
+    if recorded and not understood:
+        yield (
+            f"from_calls makes no action of any of {len(recorded)} calls that the executor itself made, e.g. {recorded[0]!r}; "
+            "the space would get no demonstrations: turn such calls back into actions"
+        )
+
+
+def _read(case: SpaceCase, calls: Sequence[Call]) -> Iterator[str]:
+    """Check what ``from_calls`` makes of these calls."""
+    try:
+        actions = case.space.from_calls(calls, case.env)
+    except Exception as error:
+        shown = f"{calls[:2]!r}{'…' if len(calls) > 2 else ''}"
+        yield f"from_calls raised {type(error).__name__}: {error} for {shown}; leave out what the space cannot express"
+        return
+    for action in actions:
         text = case.space.tokenizer.encode(action)
         if case.space.tokenizer.decode(text) != action:
             yield f"from_calls gives {action!r}, written {text!r}, which decodes to another action; normalise it there"
         elif not case.sampler.parses(text):
-            yield f"from_calls gives {text!r}, which the grammar does not accept"
+            yield f"from_calls gives {text!r}, which the grammar does not accept; leave it out, or let the grammar generate it"
 
 
 def _max_ticks(case: SpaceCase) -> int:
@@ -430,6 +525,7 @@ SPACE_RULES = (
     decode_is_pure,
     special_tokens_declared,
     execution,
+    interfaces_required,
     execution_is_bounded,
     over_is_over,
     execution_is_deterministic,
