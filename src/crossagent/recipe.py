@@ -16,11 +16,19 @@ from typing import Any
 from omegaconf import MISSING
 
 from crossagent.compose import canonical_sha256, compose, plain
-from crossagent.errors import CheckpointError, MissingExtraError, RecipeError, TaskError, did_you_mean, lookup
+from crossagent.errors import (
+    CheckpointError,
+    MissingExtraError,
+    PluginError,
+    RecipeError,
+    TaskError,
+    did_you_mean,
+    lookup,
+)
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
-from crossagent.registry import PluginSet, check_pairing
+from crossagent.registry import BUILT_IN_SAMPLERS, PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.types import Task
@@ -255,9 +263,10 @@ class Plan:
 
     @property
     def distributions(self) -> list[str]:
-        """Names of the packages that the run's environment and spaces come from."""
+        """Names of the packages that the run's environment, spaces and sampler come from."""
         origins = self.plugins.origins
         names = [("environment", self.environment.name), *(("action space", spec.name) for spec in self.spaces)]
+        names.append(("sampler", self.recipe.rollout.sampler.name))
         return sorted({origins[name].distribution for name in names if name in origins} - {""})
 
     def describe(self) -> list[str]:
@@ -300,7 +309,7 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     """Check a recipe against what is installed, before anything is loaded or written.
 
     Raises:
-        PluginError: An unknown or broken space or environment, or a space whose interface the environment lacks.
+        PluginError: An unknown or broken space, environment or sampler, or a space whose interface the environment lacks.
         TaskError: An unknown task or split, a split without solvable tasks.
         RecipeError: A suite called ``ood`` that shares tasks with the training.
         MissingExtraError: The recipe needs an optional dependency.
@@ -311,6 +320,12 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
         check_pairing(space, environment)
     plugins.check_environment_options(environment.name, recipe.environment.options)
     plugins.build_space_set({name: space.options for name, space in recipe.spaces.items()})  # cheap; checks the options
+    sampler = recipe.rollout.sampler
+    if sampler.name not in BUILT_IN_SAMPLERS:
+        try:
+            plugins.check_sampler_options(sampler.name, sampler.options)
+        except PluginError as error:
+            raise PluginError(f"rollout.sampler: {error} Built in: {', '.join(BUILT_IN_SAMPLERS)}.") from error
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from crossagent.errors import RecipeError
+from crossagent.registry import BUILT_IN_SAMPLERS
+
+
+@dataclass
+class SamplerConfig:
+    """Who turns prompts into responses."""
+
+    name: str = "fast"
+    """``fast``; ``generate``, which is transformers' own loop with the same results; or the name of a plugin's sampler."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of a plugin's sampler."""
+
+    def __post_init__(self) -> None:
+        if self.options and self.name in BUILT_IN_SAMPLERS:
+            raise RecipeError(f"rollout.sampler.options: {self.name!r} is built in and takes none; take them out")
 
 
 @dataclass
@@ -19,6 +35,7 @@ class RolloutConfig:
     """A world that shows no sign of life for so long has hung; its episode is dropped and its worker replaced."""
     max_new_tokens: int = 24
     """Longest response; one that is longer is cut, which ends its trajectory."""
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     def __post_init__(self) -> None:
         for key, ok, expected in (
