@@ -124,7 +124,7 @@ def test_what_is_no_sampler_is_named(fake_plugin: Plugin, tmp_path: Path, monkey
     plugins = load_plugins()
     with pytest.raises(PluginError, match=r"'silent' of crossagent-mumble: .* returned Silent; expected .* sample"):
         plugins.build_sampler("silent", None)  # type: ignore[arg-type]
-    with pytest.raises(PluginError, match="'mumbler' of crossagent-mumble: .* failed: TypeError"):
+    with pytest.raises(PluginError, match=r"'mumbler' of crossagent-mumble: .* failed: TypeError"):
         plugins.build_sampler("mumbler", None, {"policy": 1})  # type: ignore[arg-type]
 
 

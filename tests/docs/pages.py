@@ -193,8 +193,9 @@ class Workplace:
 
     def _python(self, block: Block) -> None:
         sys.modules[self.names.__name__] = self.names
-        before = os.getcwd()
+        before, path = os.getcwd(), list(sys.path)
         os.chdir(self.here)
+        sys.path.insert(0, str(self.here))  # a page may import the files it writes
         try:
             if ">>>" in block.body:
                 test = doctest.DocTestParser().get_doctest(
@@ -210,6 +211,11 @@ class Workplace:
                 exec(compile(block.body, str(block), "exec"), self.names.__dict__)
         finally:
             os.chdir(before)
+            sys.path[:] = path
+            for name in [
+                n for n, m in sys.modules.items() if (getattr(m, "__file__", "") or "").startswith(str(self.directory))
+            ]:
+                del sys.modules[name]
             sys.modules.pop(self.names.__name__, None)
 
 

@@ -71,8 +71,10 @@ def lightning(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("words", [("--print-config",), ("--dry-run", "seed=3"), ("sead=3",)])
-@pytest.mark.parametrize("with_sdk", [False, True])
+@pytest.mark.parametrize(
+    ("words", "with_sdk"),
+    [(("--print-config",), False), (("--dry-run", "seed=3"), True), (("sead=3",), True), (("sead=3",), False)],
+)
 def test_a_recipe_is_run_as_by_crossagent(lightning: Run, sdk: Path, words: tuple[str, ...], with_sdk: bool) -> None:
     site = sdk if with_sdk else None
     ours = lightning("run", RECIPE, *words, site=site)
