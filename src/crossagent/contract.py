@@ -14,7 +14,8 @@ CONTRACT = "1.0"
 ``CROSSAGENT_CONTRACT``; one that states none was written for :data:`FIRST`."""
 FIRST = "1.0"
 CHANGES: Mapping[str, str] = {
-    "1.0": "the hooks crossagent_action_spaces and crossagent_environments; the interfaces control, pointer and skills",
+    "1.0": "the hooks crossagent_action_spaces, crossagent_environments, crossagent_samplers and crossagent_commands; "
+    "the interfaces control, pointer and skills",
 }
 """version → what it brought, and what a plugin's author has to do."""
 

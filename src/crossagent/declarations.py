@@ -16,14 +16,18 @@ from crossagent.contract import FIRST, contract_problem
 from crossagent.envs.base import EnvironmentSpec
 from crossagent.envs.recording import MIXED
 from crossagent.errors import PluginError, did_you_mean
-from crossagent.plugin import GROUP, Hooks
+from crossagent.plugin import GROUP, CommandSpec, Hooks, SamplerSpec
 from crossagent.spaces import ActionSpace, ActionSpaceSpec
 
-Spec = ActionSpaceSpec | EnvironmentSpec
+Spec = ActionSpaceSpec | EnvironmentSpec | SamplerSpec | CommandSpec
+BUILT_IN_SAMPLERS = ("fast", "generate")
+"""What ``rollout.sampler.name`` takes without any plugin."""
 
 _HOOKS: dict[str, type[Spec]] = {
     "crossagent_action_spaces": ActionSpaceSpec,
     "crossagent_environments": EnvironmentSpec,
+    "crossagent_samplers": SamplerSpec,
+    "crossagent_commands": CommandSpec,
 }
 
 
@@ -158,15 +162,19 @@ def check_spec(spec: Spec, installed: bool = True) -> None:
         raise PluginError(f"{where}: a name is lower-case letters, digits and _, a letter first")
     if spec.name == MIXED:
         raise PluginError(f"{where}: recipes call the agent of all spaces {MIXED!r}; take another name")
+    if isinstance(spec, SamplerSpec) and spec.name in BUILT_IN_SAMPLERS:
+        raise PluginError(f"{where}: {spec.name!r} is built in; take another name")
     if not isinstance(spec.version, str):
         raise PluginError(f"{where}: version is {spec.version!r}; expected a string such as '1'")
-    listed = "requires" if isinstance(spec, ActionSpaceSpec) else "interfaces"
-    value = getattr(spec, listed)
-    if not (isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value)):
-        raise PluginError(f"{where}: {listed} is {value!r}; expected a tuple of interface names, e.g. ('control',)")
+    if isinstance(spec, (ActionSpaceSpec, EnvironmentSpec)):
+        listed = "requires" if isinstance(spec, ActionSpaceSpec) else "interfaces"
+        value = getattr(spec, listed)
+        if not (isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value)):
+            raise PluginError(f"{where}: {listed} is {value!r}; expected a tuple of interface names, e.g. ('control',)")
     if isinstance(spec, ActionSpaceSpec) and not (isinstance(spec.header, str) and spec.header.strip()):
         raise PluginError(f"{where}: header is {spec.header!r}; expected some text such as 'Toy:'")
-    paths: dict[str, Any] = {"factory": spec.factory}
+    builds = "function" if isinstance(spec, CommandSpec) else "factory"
+    paths: dict[str, Any] = {builds: getattr(spec, builds)}
     if isinstance(spec, EnvironmentSpec):
         paths |= {"suite": spec.suite, **{f"experts[{i!r}]": path for i, path in spec.experts.items()}}
         if strange := sorted(set(spec.experts) - set(spec.interfaces)):

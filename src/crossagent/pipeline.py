@@ -20,7 +20,6 @@ from crossagent.envs.recording import MIXED, Demonstration
 from crossagent.errors import TaskError
 from crossagent.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe, load_recipe, validate
 from crossagent.registry import PluginSet, load_plugins
@@ -261,7 +260,7 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
             tasks=tasks,
             spaces=tuple(recipe.spaces),
             pool=work.pool,
-            sampler=FastSampler(policy),
+            sampler=work.worlds.sampler(policy),
             prompt=prompt,
             params=SamplingParams(config.temperature, config.max_new_tokens or recipe.rollout.max_new_tokens),
             seed=run.seed,
@@ -342,7 +341,7 @@ class _Work:
             "tasks": self.plan.training_tasks,
             "spaces": tuple(self.recipe.spaces),
             "pool": self.pool,
-            "sampler": FastSampler(policy),
+            "sampler": self.worlds.sampler(policy),
             "prompt": self.worlds.prompt(policy),
             "max_new_tokens": self.recipe.rollout.max_new_tokens,
             "seed": run.seed,

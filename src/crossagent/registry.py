@@ -19,12 +19,24 @@ from typing import Any, TypeVar
 from crossagent.declarations import LoadStep, Spec, check_spec, declarations_of, declared_by
 from crossagent.envs.base import Environment, EnvironmentSpec, TaskSuite
 from crossagent.errors import PluginError, did_you_mean
-from crossagent.plugin import GROUP
+from crossagent.plugin import GROUP, CommandSpec, SampledPolicy, Sampler, SamplerSpec
 from crossagent.spaces import ActionSpace, ActionSpaceSpec, SpaceSet
 
-S = TypeVar("S", ActionSpaceSpec, EnvironmentSpec)
+S = TypeVar("S", ActionSpaceSpec, EnvironmentSpec, SamplerSpec, CommandSpec)
 
-_KIND = {ActionSpaceSpec: "action space", EnvironmentSpec: "environment"}
+_KIND: dict[type[Spec], str] = {
+    ActionSpaceSpec: "action space",
+    EnvironmentSpec: "environment",
+    SamplerSpec: "sampler",
+    CommandSpec: "command",
+}
+_TABLE = {
+    ActionSpaceSpec: "spaces",
+    EnvironmentSpec: "environments",
+    SamplerSpec: "samplers",
+    CommandSpec: "commands",
+}
+"""Kind of declaration → attribute of a :class:`PluginSet`, and key of its listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +68,25 @@ class PluginSet:
 
     spaces: Mapping[str, ActionSpaceSpec] = field(default_factory=dict)
     environments: Mapping[str, EnvironmentSpec] = field(default_factory=dict)
+    samplers: Mapping[str, SamplerSpec] = field(default_factory=dict)
+    commands: Mapping[str, CommandSpec] = field(default_factory=dict)
     failures: tuple[PluginFailure, ...] = ()
     origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
-    """(kind, name) → package; kind is ``action space`` or ``environment``."""
+    """(kind, name) → package; kind is ``action space``, ``environment``, ``sampler`` or ``command``."""
 
     def with_(
         self,
         *,
         space: ActionSpaceSpec | ActionSpace | type[ActionSpace] | None = None,
         environment: EnvironmentSpec | None = None,
+        sampler: SamplerSpec | None = None,
     ) -> PluginSet:
-        """Return a set with one more space or environment that no package declares; replaces one of that name.
+        """Return a set with one more space, environment or sampler that no package declares; replaces one of that name.
 
         Args:
             space: A space, its class (which a recipe may give options), or its declaration.
             environment: A declaration; ``factory``, ``suite`` and ``experts`` may be classes instead of their names.
+            sampler: A declaration; ``factory`` may be a class instead of its name.
 
         Raises:
             PluginError: A field of the declaration cannot be right.
@@ -80,16 +96,17 @@ class PluginSet:
             spec = space if isinstance(space, ActionSpaceSpec) else declared_by(space)
             check_spec(spec, installed=False)
             result = result._added(spec, Origin())
-        if environment is not None:
-            check_spec(environment, installed=False)
-            result = result._added(environment, Origin())
+        for declared in (environment, sampler):
+            if declared is not None:
+                check_spec(declared, installed=False)
+                result = result._added(declared, Origin())
         return result
 
     def _added(self, spec: Spec, origin: Origin) -> PluginSet:
         origins = {**self.origins, (_KIND[type(spec)], spec.name): origin}
-        if isinstance(spec, ActionSpaceSpec):
-            return replace(self, spaces={**self.spaces, spec.name: spec}, origins=origins)
-        return replace(self, environments={**self.environments, spec.name: spec}, origins=origins)
+        table = _TABLE[type(spec)]
+        added: dict[str, Any] = {table: {**getattr(self, table), spec.name: spec}}
+        return replace(self, origins=origins, **added)
 
     # -- looking up ------------------------------------------------------------------------------------------------
     def space(self, name: str) -> ActionSpaceSpec:
@@ -99,6 +116,10 @@ class PluginSet:
     def environment(self, name: str) -> EnvironmentSpec:
         """Return the declaration of an environment; raises :class:`PluginError`."""
         return self._find(name, self.environments, "environment")
+
+    def sampler(self, name: str) -> SamplerSpec:
+        """Return the declaration of a sampler; raises :class:`PluginError`."""
+        return self._find(name, self.samplers, "sampler")
 
     def _find(self, name: str, table: Mapping[str, S], kind: str) -> S:
         if name in table:
@@ -146,6 +167,33 @@ class PluginSet:
         """
         _factory(self.environment(name).factory, options, self.where("environment", name))
 
+    def check_sampler_options(self, name: str, options: Mapping[str, Any]) -> None:
+        """Raise :class:`PluginError` unless the sampler's factory can be imported and takes these options; builds nothing."""
+        _factory(self.sampler(name).factory, options, self.where("sampler", name))
+
+    def build_sampler(self, name: str, policy: SampledPolicy, options: Mapping[str, Any] | None = None) -> Sampler:
+        """Build a sampler of a plugin for a policy; raises :class:`PluginError`."""
+        spec = self.sampler(name)
+        where = self.where("sampler", name)
+        factory = _factory(spec.factory, options or {}, where)
+        try:
+            sampler: Sampler = factory(policy, **(options or {}))
+        except Exception as error:  # a plugin's factory may raise anything
+            raise PluginError(
+                f"{where}: {_shown(spec.factory)} failed: {type(error).__name__}: {error}. Its options are rollout.sampler.options"
+            ) from error
+        if not callable(getattr(sampler, "sample", None)):
+            raise PluginError(
+                f"{where}: {_shown(spec.factory)} returned {type(sampler).__name__}; expected an object with sample(requests, params)"
+            )
+        return sampler
+
+    def command(self, name: str) -> Callable[[list[str]], Any] | None:
+        """Return the function behind a plugin's command, None where nobody declares it; raises :class:`PluginError`."""
+        if name not in self.commands and not any(name == f.name or name in f.declares for f in self.failures):
+            return None
+        return _factory(self._find(name, self.commands, "command").function, {}, self.where("command", name))
+
     def suite(self, name: str, options: Mapping[str, Any] | None = None) -> TaskSuite:
         """Build the task suite of an environment; raises :class:`PluginError`."""
         spec = self.environment(name)
@@ -178,7 +226,7 @@ class PluginSet:
 
     # -- for people ------------------------------------------------------------------------------------------------
     def listing(self) -> dict[str, list[dict[str, Any]]]:
-        """Return what ``crossagent plugins --json`` prints: spaces, environments and failures, sorted by name."""
+        """Return what ``crossagent plugins --json`` prints: what each plugin brings, and failures, sorted by name."""
 
         def row(spec: Spec, **more: Any) -> dict[str, Any]:
             origin = self.origins.get((_KIND[type(spec)], spec.name), Origin())
@@ -199,6 +247,8 @@ class PluginSet:
                 row(e, interfaces=list(e.interfaces), experts=sorted(e.experts))
                 for e in sorted(self.environments.values(), key=_name)
             ],
+            "samplers": [row(s) for s in sorted(self.samplers.values(), key=_name)],
+            "commands": [row(c) for c in sorted(self.commands.values(), key=_name)],
             "failures": [
                 {
                     "name": f.name,
