@@ -46,14 +46,17 @@ class FreshEnvironment:
         self._do(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels, cwd=package)
         return max(wheels.glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime_ns)
 
-    def install(self, wheel: Path) -> None:
-        """Install a wheel, and nothing it depends on."""
+    def install(self, wheel: Path, again: bool = False) -> None:
+        """Install a wheel, and nothing it depends on; ``again``: over what is there in the same version."""
         pip = (sys.executable, "-m", "pip", "--python", self.python, "install", "--no-deps", "--no-index")
-        self._do(*pip, wheel, cwd=self.directory)
+        self._do(*pip, *(("--force-reinstall",) if again else ()), wheel, cwd=self.directory)
 
-    def run(self, *arguments: str | Path, cwd: Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        """Run its Python; crossagent itself comes from this checkout."""
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SOURCES)), "OMP_NUM_THREADS": "1"}
+    def run(
+        self, *arguments: str | Path, cwd: Path, timeout: float = 600, checkout: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run its Python; crossagent comes from this checkout, else from what is installed."""
+        sources = SOURCES if checkout else [source for source in SOURCES if source.parent != ROOT]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sources)), "OMP_NUM_THREADS": "1"}
         command = [str(self.python), *map(str, arguments)]
         return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
 

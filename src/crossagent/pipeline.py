@@ -7,9 +7,10 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -20,7 +21,8 @@ from crossagent.errors import TaskError
 from crossagent.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
 from crossagent.policy.model import Policy
-from crossagent.recipe import RECIPE_FILE, Plan, Recipe
+from crossagent.recipe import RECIPE_FILE, Plan, Recipe, load_recipe, validate
+from crossagent.registry import PluginSet, load_plugins
 from crossagent.rollout.batch import rows_from_demonstrations
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
 from crossagent.rollout.evaluate import evaluate_experts, evaluation_list
@@ -67,6 +69,25 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
         play_experts(work)
         summarize(work)
     return show(directory.path, console)
+
+
+def run_recipe(path: str | Path, changes: Sequence[str] = (), plugins: PluginSet | None = None) -> dict[str, Any]:
+    """Run a recipe from Python, as ``crossagent run`` does.
+
+    Args:
+        path: The recipe's file.
+        changes: ``key=value`` and overlays, as on the command line.
+        plugins: What it may use; None: what is installed. ``load_plugins().with_(space=MySpace())`` adds a space that no
+            package declares.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        CrossAgentError: As :func:`run`; also a recipe that does not fit the plugins.
+    """
+    recipe = load_recipe(path, changes)
+    return run(validate(recipe, load_plugins() if plugins is None else plugins), Console())
 
 
 # -- the steps, in order --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from crossagent.compose import canonical_sha256, compose, plain
+from crossagent.declarations import BUILT_IN_SAMPLERS
 from crossagent.errors import (
     CheckpointError,
     MissingExtraError,
@@ -28,7 +29,7 @@ from crossagent.errors import (
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
-from crossagent.registry import BUILT_IN_SAMPLERS, PluginSet, check_pairing
+from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.types import Task

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import types
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +74,26 @@ def test_the_space_is_short_and_keeps_the_contract_on_every_world(tmp_path: Path
     plugins = load_plugins().with_(space=spec)
     assert "craftworld" in plugins.environments
     assert check_plugin(plugins, "stride") == []
+
+
+@pytest.mark.parametrize("parser", ["earley", "lalr"])
+def test_the_space_s_grammar_goes_together_with_the_others(parser: Any, tmp_path: Path, load: Load) -> None:
+    from lark import Lark
+
+    from crossagent.testing import ToyWorld
+
+    module = load(new_package("space", "stride", tmp_path / "x", PluginSet()), "stride")
+    plugins = load_plugins().with_(space=module.crossagent_action_spaces()[0])
+    spaces = plugins.build_space_set({"api": {}, "stride": {}, "gui": {}, "control": {}})
+    lark = Lark(spaces.grammar(ToyWorld()), parser=parser)
+    for text in (
+        "Stride: 2x goto apple",
+        "Stride: 1x walk_to 7",
+        "Api: goto(apple)",
+        "Gui: click(5, 6)",
+        "Action: no_op",
+    ):
+        assert lark.parse(text)
 
 
 def test_the_space_gets_demonstrations_that_succeed(tmp_path: Path, load: Load) -> None:
@@ -181,6 +200,24 @@ def test_built_installed_checked_and_tested_in_a_fresh_environment(
 
 
 @pytest.mark.slow
-def test_the_templates_are_in_our_wheel(fresh_environment: Any, tmp_path: Path) -> None:
-    names = zipfile.ZipFile(fresh_environment.build(ROOT, tmp_path)).namelist()
-    assert {f"crossagent/scaffold/templates/{kind}/module.py.tmpl" for kind in KINDS} <= set(names)
+def test_our_wheel_brings_the_templates_and_the_pytest_plugin(fresh_environment: Any, tmp_path: Path) -> None:
+    fresh_environment.install(fresh_environment.build(ROOT, tmp_path))
+    where = fresh_environment.run("-c", "import crossagent; print(crossagent.__file__)", cwd=tmp_path, checkout=False)
+    assert str(fresh_environment.directory) in where.stdout, "this must be the wheel, not the checkout"
+    done = fresh_environment.run("-m", "crossagent", "new-space", "wheely", "package", cwd=tmp_path, checkout=False)
+    assert done.returncode == 0, done.stderr
+    fresh_environment.install(fresh_environment.build(tmp_path / "package", tmp_path / "dist"))
+    tests = tmp_path / "package" / "tests" / "test_wheely.py"
+    tests.write_text(
+        tests.read_text()
+        + "\n\ndef test_the_fixtures(crossagent_plugins):\n    assert 'wheely' in crossagent_plugins.spaces\n"
+    )
+    space = tmp_path / "package/src/crossagent_wheely/__init__.py"
+    space.write_text(space.read_text().replace("1.0 + 0.05 * outcome.ticks", "-1.0"))
+    fresh_environment.install(fresh_environment.build(tmp_path / "package", tmp_path / "dist2"), again=True)
+    tested = fresh_environment.run(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path / "package", checkout=False
+    )
+    assert "1 failed" in tested.stdout, tested.stdout + tested.stderr
+    assert "cost: the cost of 'Wheely: " in tested.stdout
+    assert "ContractBroken" not in tested.stdout.split("short test summary")[0], "the plugin shows the message alone"

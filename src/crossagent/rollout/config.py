@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from crossagent.declarations import BUILT_IN_SAMPLERS
 from crossagent.errors import RecipeError
-from crossagent.registry import BUILT_IN_SAMPLERS
 
 
 @dataclass

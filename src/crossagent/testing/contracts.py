@@ -15,10 +15,12 @@ from typing import Any, ClassVar
 
 from crossagent.plugin import ActionSpace, Environment, EnvironmentSpec, Sampler, TaskSuite
 from crossagent.registry import PluginSet, load_plugins
-from crossagent.testing.environment_checks import ENVIRONMENT_RULES, EnvironmentCase, environment_case
+from crossagent.testing.environment_case import EnvironmentCase, environment_case
+from crossagent.testing.environment_checks import ENVIRONMENT_RULES
 from crossagent.testing.findings import Finding, Rule, run_rules
 from crossagent.testing.sampler_checks import SAMPLER_RULES, Logits, SamplerCase, sampler_case
-from crossagent.testing.space_checks import SPACE_RULES, SpaceCase, some_tasks
+from crossagent.testing.space_case import SpaceCase, some_tasks
+from crossagent.testing.space_checks import SPACE_RULES
 from crossagent.testing.toy import ToyWorld
 from crossagent.testing.toy_tasks import ToySuite
 

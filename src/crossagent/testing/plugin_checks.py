@@ -7,7 +7,8 @@ from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.registry import PluginSet, check_pairing, clashing_header
 from crossagent.testing.environment_checks import check_environment
 from crossagent.testing.findings import Finding
-from crossagent.testing.space_checks import check_action_space, some_tasks
+from crossagent.testing.space_case import some_tasks
+from crossagent.testing.space_checks import check_action_space
 from crossagent.testing.toy import toy_environment
 
 
