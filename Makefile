@@ -1,6 +1,7 @@
 # make quickstart   install, then train and evaluate the quickstart
 # make test         install, then the fast tests          make test-all   the slow ones too
 # make lint         ruff, mypy, import-linter              make bench      the quickstart over three seeds
+# make docs         install what it needs, then build the pages into build/site
 SHELL := /bin/sh
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -8,6 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(dir $(p))))
 
@@ -17,7 +19,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup quickstart test test-all lint bench clean
+.PHONY: setup quickstart test test-all lint docs bench clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -31,6 +33,10 @@ $(STAMP): pyproject.toml constraints.txt $(PLUGINS)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[dev]' $(EDITABLE)
 	@touch $@
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[docs]'
+	@touch $@
+
 quickstart: $(STAMP)
 	$(BIN)/crossagent run recipes/quickstart.yaml
 
@@ -38,7 +44,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 # TRL is compared with where it can be installed; without it those tests are skipped, with the reason.
-test-all: $(STAMP)
+test-all: $(DOCS_STAMP)
 	$(BIN)/python -c 'import trl' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[differential]' || true
 	$(BIN)/python -m pytest -q -n 2
 
@@ -47,6 +53,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DOCS_STAMP)
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quickstart.py

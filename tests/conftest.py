@@ -6,6 +6,8 @@ import functools
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,6 +28,47 @@ def fake_distribution(directory: Path, name: str, entry_points: str, files: dict
     for path, content in files.items():
         (directory / path).write_text(content)
     return directory
+
+
+class FreshEnvironment:
+    """A virtual environment of its own, offline: it sees this one's packages through a ``.pth`` file."""
+
+    def __init__(self, directory: Path) -> None:
+        venv.create(directory, with_pip=False, symlinks=True)
+        self.directory, self.python = directory, directory / "bin" / "python"
+        (site,) = (directory / "lib").glob("python*/site-packages")
+        # addsitedir, unlike a bare path, also reads the .pth files of editable installs over there
+        parent = sysconfig.get_path("purelib")
+        (site / "parent.pth").write_text(f"import site; site.addsitedir({parent!r})\n")
+
+    def build(self, package: Path, wheels: Path) -> Path:
+        """Build the wheel of a package; return it."""
+        self._do(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels, cwd=package)
+        return max(wheels.glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime_ns)
+
+    def install(self, wheel: Path, again: bool = False) -> None:
+        """Install a wheel, and nothing it depends on; ``again``: over what is there in the same version."""
+        pip = (sys.executable, "-m", "pip", "--python", self.python, "install", "--no-deps", "--no-index")
+        self._do(*pip, *(("--force-reinstall",) if again else ()), wheel, cwd=self.directory)
+
+    def run(
+        self, *arguments: str | Path, cwd: Path, timeout: float = 600, checkout: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run its Python; crossagent comes from this checkout, else from what is installed."""
+        sources = SOURCES if checkout else [source for source in SOURCES if source.parent != ROOT]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sources)), "OMP_NUM_THREADS": "1"}
+        command = [str(self.python), *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
+
+    def _do(self, *command: str | Path, cwd: Path) -> None:
+        done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def fresh_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
+    """An environment in which nothing is installed but what this one has."""
+    return FreshEnvironment(tmp_path_factory.mktemp("fresh") / "venv")
 
 
 @pytest.fixture(scope="session")

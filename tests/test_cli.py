@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -64,8 +65,23 @@ def test_what_listings_touch_loads_no_torch(python: Run, module: str) -> None:
 def test_every_command_is_in_the_help(crossagent: Run) -> None:
     result = crossagent("--help")
     assert result.returncode == 0
-    for command in ("run", "eval", "plugins", "tasks", "check", "export"):
-        assert f"    {command} " in result.stdout
+    for command in ("run", "eval", "plugins", "tasks", "check", "new-space", "new-environment", "export", "doctor"):
+        assert re.search(rf"^    {command}\s", result.stdout, re.MULTILINE), command
+
+
+def test_the_trace_shows_imports_and_hook_calls_beside_the_listing(
+    crossagent: Run, fake_plugin: Callable[[Path, str, str], Path], tmp_path: Path
+) -> None:
+    broken = fake_plugin(tmp_path / "broken", "broken", "1 / 0\n")
+    steps = json.loads(crossagent("plugins", "--trace", "--json", path=[broken]).stdout)["trace"]
+    assert {"plugin", "step", "result", "error", "milliseconds"} == set(steps[0])
+    by_name = {(step["plugin"], step["step"]): step for step in steps}
+    assert by_name["api", "crossagent_action_spaces"]["result"] == "api"
+    assert by_name["broken", "import"]["error"] == "ZeroDivisionError: division by zero"
+    assert "trace" not in json.loads(crossagent("plugins", "--json").stdout)
+    said = crossagent("plugins", "--trace", path=[broken]).stdout
+    assert " ms  api  crossagent_action_spaces: api\n" in said
+    assert " ms  broken  import: raised ZeroDivisionError: division by zero\n" in said
 
 
 def test_plugins_as_json(crossagent: Run) -> None:

@@ -40,6 +40,7 @@ class Schema:
     betas: tuple[float, float] = (0.9, 0.95)
     stages: list[str] = field(default_factory=lambda: ["one", "two"])
     parts: dict[str, Part] = field(default_factory=dict)
+    spare: dict[str, Part] = field(default_factory=lambda: {"p": Part(), "q": Part(0.7)})
     adapter: Adapter | None = None
     needed: str = "???"
 
@@ -85,6 +86,13 @@ def test_defaults_files_and_overrides_compose_in_that_order(tmp_path: Path) -> N
 def test_an_override_to_null_removes_an_entry_of_free_keys(recipe: Path) -> None:
     assert list(compose(Schema, recipe, ["parts.a=null"]).parts) == ["b"]
     assert message(recipe, "parts.a.weight=null") == "command line: parts.a.weight: got null; expected a number"
+
+
+def test_null_removes_what_only_the_defaults_set_and_the_rest_stays(recipe: Path, tmp_path: Path) -> None:
+    assert {name: part.weight for name, part in compose(Schema, recipe).spare.items()} == {"p": 0.5, "q": 0.7}
+    assert list(compose(Schema, recipe, ["spare.p=null"]).spare) == ["q"]
+    file = write(tmp_path / "one.yaml", "needed: y\nspare: {p: null, q: {options: {a: 1}}}\n")
+    assert compose(Schema, file).spare == {"q": Part(0.7, {"a": 1})}
 
 
 def test_overlays_are_laid_over_the_file_in_order(recipe: Path, tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""What README.md shows is what happens: every command is run, the example space passes the checks."""
+"""What README.md promises besides its commands (tests/docs runs those): targets, files, the example space."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import types
@@ -20,24 +19,12 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line.removeprefix("$ ") for block in BLOCKS for line in block.splitlines() if line.startswith("$ ")]
-OURS = [command for command in COMMANDS if command.startswith(".venv/bin/crossagent ")]
 MAKE = [command for command in COMMANDS if command.startswith("make ")]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_every_command_is_of_a_kind_that_is_tested() -> None:
-    assert len(OURS) >= 5
+def test_the_make_targets_are_found() -> None:
     assert {"make quickstart", "make test"} <= set(MAKE)
-    assert sorted(OURS + MAKE) == sorted(COMMANDS)
-
-
-@pytest.mark.parametrize("command", OURS)
-def test_a_command_of_the_readme_works(command: str, crossagent: Run, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
-    result = crossagent(*command.split()[1:])
-    assert result.returncode == 0, result.stderr
-    assert result.stdout
-    assert not (tmp_path / "runs").exists(), "the commands beside the quickstart only look"
 
 
 @pytest.mark.parametrize("command", MAKE)

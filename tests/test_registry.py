@@ -12,7 +12,7 @@ import pytest
 
 from crossagent.errors import PluginError
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, hookimpl
-from crossagent.registry import PluginSet, check_pairing, load_plugins
+from crossagent.registry import LoadStep, PluginSet, check_pairing, load_plugins
 from crossagent.testing import ToyWorld, toy_environment
 
 
@@ -151,7 +151,9 @@ def _single_hook() -> Any:
         ({"crossagent_action_spaces": spaces_hook(space(header=" "))}, "header is ' '"),
         ({"crossagent_action_spaces": spaces_hook(space(factory="some.module.Some"))}, "expected 'module:Name'"),
         ({"crossagent_action_spaces": spaces_hook(space(), space())}, "declared twice by this plugin"),
-        ({"CROSSAGENT_CONTRACT": 2, "crossagent_action_spaces": spaces_hook(space())}, "contract 2, this crossagent has contract 1"),
+        ({"CROSSAGENT_CONTRACT": "2.0", "crossagent_action_spaces": spaces_hook(space())}, "contract 2.0, this crossagent has contract 1.0. Fix: upgrade crossagent"),
+        ({"CROSSAGENT_CONTRACT": 2, "crossagent_action_spaces": spaces_hook(space())}, "is 2; expected 'MAJOR.MINOR' as a string"),
+        ({"crossagent_action_spaces": spaces_hook(space("mixed"))}, "recipes call the agent of all spaces 'mixed'"),
     ],
 )  # fmt: skip
 def test_a_wrong_declaration_is_named(install: Any, contents: dict[str, Any], reason: str) -> None:
@@ -248,3 +250,76 @@ def test_a_clash_of_headers_is_found_when_the_spaces_are_put_together(monkeypatc
     assert list(plugins.build_space_set({"gui": {}, "shout": {}}, {"gui": 0.1})) == ["gui", "shout"]
     with pytest.raises(PluginError, match="'api' and 'shout' share the header"):
         plugins.build_space_set({"api": {}, "shout": {}})
+
+
+# -- without packaging -----------------------------------------------------------------------------------------------
+def test_a_space_is_added_as_class_as_object_and_as_declaration() -> None:
+    from crossagent_control.space import ControlSpace
+
+    by_class = PluginSet().with_(space=ControlSpace)
+    assert "for 7 ticks" in by_class.build_space("control", {"ticks": 7}).tokenizer.prompt_fragment(ToyWorld())
+    assert by_class.spaces["control"].requires == ("control",)
+    with pytest.raises(PluginError, match=r"unknown option 'tick'. Did you mean 'ticks'"):
+        by_class.build_space("control", {"tick": 7})
+
+    given = ControlSpace(ticks=9)
+    by_object = PluginSet().with_(space=given)
+    built = by_object.build_space("control")
+    assert "for 9 ticks" in built.tokenizer.prompt_fragment(ToyWorld())
+    assert built is not given, "a run must not share state with another"
+    with pytest.raises(PluginError, match="unknown option 'ticks'"):
+        by_object.build_space("control", {"ticks": 7})
+    assert PluginSet().with_(space=by_object.spaces["control"]).build_space("control").name == "control"
+
+
+def test_what_is_no_space_is_refused() -> None:
+    with pytest.raises(PluginError, match="expected an ActionSpace, its class, or an ActionSpaceSpec"):
+        PluginSet().with_(space=ToyWorld)  # type: ignore[arg-type]
+
+    from crossagent_api.space import ApiSpace
+
+    class Headless(ApiSpace):
+        header = ""
+
+    with pytest.raises(PluginError, match="header is ''"):
+        PluginSet().with_(space=Headless)
+
+
+def test_an_environment_is_added_with_classes_instead_of_names() -> None:
+    from dataclasses import replace
+
+    from crossagent.testing import ToySuite, check_plugin
+    from crossagent.testing.toy_tasks import SkillsExpert
+
+    spec = replace(toy_environment(), factory=ToyWorld, suite=ToySuite, experts={"skills": SkillsExpert})
+    plugins = PluginSet().with_(environment=spec)
+    assert plugins.build_environment("toy", {"cells": 9}).cells == 9  # type: ignore[attr-defined]
+    assert check_plugin(plugins, "toy") == []
+
+
+def test_a_package_declares_names_not_classes(install: Any) -> None:
+    good = install("good", crossagent_action_spaces=spaces_hook(space("good")))
+    reason = failure([good, install("bad", crossagent_action_spaces=spaces_hook(space(factory=ToyWorld)))], "bad")
+    assert "factory is <class" in reason
+    assert "expected 'module:Name'" in reason
+
+
+# -- the trace -------------------------------------------------------------------------------------------------------
+def test_the_trace_has_every_import_and_hook_call_with_what_came_of_it(install: Any) -> None:
+    steps: list[LoadStep] = []
+    load_plugins(
+        [
+            install("bad", crossagent_action_spaces=_raising_hook()),
+            EntryPoint("gone", "no_such_module_anywhere", "crossagent"),
+            install("good", crossagent_action_spaces=spaces_hook(space("talk"), space("walk"))),
+        ],
+        steps,
+    )
+    shown = [(step.plugin, step.step, step.result, step.error) for step in steps if step.step != "import" or step.error]
+    assert shown == [
+        ("bad", "crossagent_action_spaces", "", "OSError: no disk"),
+        ("gone", "import", "", "ModuleNotFoundError: No module named 'no_such_module_anywhere'"),
+        ("good", "crossagent_action_spaces", "talk, walk", ""),
+    ]
+    assert [step.plugin for step in steps if step.step == "import"] == ["bad", "gone", "good"]
+    assert all(step.milliseconds >= 0 for step in steps)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossagent import __version__
 from crossagent.errors import CrossAgentError, StageInterrupted
+from crossagent.launch import leave_launcher, notice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,16 +26,28 @@ FAILED_CHECK, USER_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 (a check failed), 2 (the user's to fix),
     130 (interrupted), 143 (SIGTERM, after a resume point was written).
+
+    Of several processes that a launcher started, the first runs it; the others return 0 at once.
     """
-    parser = build_parser()
-    args, rest = parser.parse_known_args(argv)
-    # argparse gives up on words that follow an option; where changes are taken they are ours all the same.
-    stray = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
-    if stray:
-        parser.error(f"unrecognized arguments: {' '.join(stray)}")
-    if rest:
-        args.overrides = [*args.overrides, *rest]
     try:
+        rank, size = leave_launcher()
+    except CrossAgentError as error:
+        print(f"crossagent: {error}", file=sys.stderr)
+        return USER_ERROR
+    if rank != 0:
+        return 0
+    if size > 1:
+        print(f"crossagent: {notice(size)}", file=sys.stderr)
+    return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        of_a_plugin = _plugin_command(words)
+        if of_a_plugin is not None:
+            return int(of_a_plugin(words[1:]) or 0)
+        args = _parse(words)
         return int(args.command(args))
     except StageInterrupted as stopped:
         print(f"crossagent: {stopped}", file=sys.stderr)
@@ -52,12 +65,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = build_parser()
+    args, rest = parser.parse_known_args(words)
+    # argparse gives up on words that follow an option; where changes are taken they are ours all the same.
+    stray = [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
+
+
+def own_commands() -> dict[str, str]:
+    """Return name → one line, of every command that is not a plugin's."""
+    subparsers = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return {choice.dest: choice.help or "" for choice in subparsers._choices_actions}
+
+
+def _plugin_command(words: list[str]) -> Callable[[list[str]], Any] | None:
+    """Return the plugin's function for a command that is none of ours; plugins are loaded in that case only."""
+    if not words or words[0].startswith("-") or words[0] in own_commands():
+        return None
+    from crossagent.registry import load_plugins
+
+    return load_plugins().command(words[0])
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="crossagent",
         description="Train one language model that decides, turn by turn, at which level to act.",
-        epilog="Start with: crossagent run recipes/quickstart.yaml",
+        epilog="Start with: crossagent run recipes/quickstart.yaml. Plugins may add commands: crossagent plugins lists them.",
     )
     parser.add_argument("--version", action="version", version=f"crossagent {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -84,7 +124,11 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print JSON")
     evaluate.set_defaults(command=_eval)
 
-    plugins = commands.add_parser("plugins", help="list action spaces, environments, and plugins that failed to load")
+    plugins = commands.add_parser(
+        "plugins",
+        help="list what plugins bring: spaces, environments, samplers, commands; and those that failed to load",
+    )
+    plugins.add_argument("--trace", action="store_true", help="also show each import and hook call, and what it took")
     plugins.add_argument("--json", action="store_true", help="print JSON")
     plugins.set_defaults(command=_plugins)
 
@@ -100,10 +144,25 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(command=_check)
 
+    for kind in ("space", "environment"):
+        article = "an action space" if kind == "space" else "an environment"
+        new = commands.add_parser(
+            f"new-{kind}", help=f"write a package with {article} that passes `check`, to start from"
+        )
+        new.add_argument("name", metavar="NAME", help="lower-case letters, digits and _")
+        new.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: crossagent-NAME")
+        new.set_defaults(command=_new, kind=kind)
+
     export = commands.add_parser("export", help="write a checkpoint as a plain transformers model directory")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run or a checkpoint directory")
     export.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
     export.set_defaults(command=_export)
+
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, what the machine has, and what is missing for what"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -160,11 +219,14 @@ def _eval(args: argparse.Namespace) -> int:
 
 
 def _plugins(args: argparse.Namespace) -> int:
-    from crossagent.registry import load_plugins
+    from dataclasses import asdict
 
-    listing = load_plugins().listing()
+    from crossagent.registry import LoadStep, load_plugins
+
+    steps: list[LoadStep] = []
+    listing = load_plugins(trace=steps).listing()
     if args.json:
-        _print_json(listing)
+        _print_json(listing | ({"trace": [asdict(step) for step in steps]} if args.trace else {}))
         return 0
     from rich.table import Table
 
@@ -179,9 +241,23 @@ def _plugins(args: argparse.Namespace) -> int:
             distribution = f"{row['distribution']} {row['distribution_version']}".strip()
             table.add_row(row["name"], row["version"], distribution, ", ".join(row[needs]), row["doc"])
         print_wide(console, table)
+    for kind in ("samplers", "commands"):
+        for row in listing[kind]:
+            shown = "crossagent " * (kind == "commands") + row["name"]
+            hidden = (
+                " (never reached: crossagent has one of this name)"
+                if kind == "commands" and row["name"] in own_commands()
+                else ""
+            )
+            text = f"{kind.removesuffix('s')}: {shown}, {row['distribution']} {row['distribution_version']}: {row['doc']}{hidden}"
+            console.print(text, style="red" if hidden else None, markup=False, highlight=False, soft_wrap=True)
     for failure in listing["failures"]:
         text = f"failed: {failure['name']} ({failure['distribution']}): {failure['reason']}"
         console.print(text, style="red", markup=False, soft_wrap=True)
+    for step in steps if args.trace else ():
+        said = f"raised {step.error}" if step.error else step.result
+        text = f"{step.milliseconds:8.1f} ms  {step.plugin}  {step.step}: {said}"
+        console.print(text, style="red" if step.error else None, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -228,6 +304,17 @@ def _check(args: argparse.Namespace) -> int:
     return FAILED_CHECK if findings else 0
 
 
+def _new(args: argparse.Namespace) -> int:
+    from crossagent.registry import load_plugins
+    from crossagent.scaffold import new_package
+
+    directory = new_package(args.kind, args.name, args.directory, load_plugins())
+    print(f"wrote {directory}; next:")
+    for step in (f"cd {directory}", "pip install -e '.[test]'", f"crossagent check {args.name}", "pytest"):
+        print(f"  {step}")
+    return 0
+
+
 def _export(args: argparse.Namespace) -> int:
     from crossagent.policy.export import export_checkpoint
     from crossagent.recipe import find_checkpoint
@@ -235,6 +322,17 @@ def _export(args: argparse.Namespace) -> int:
     found = find_checkpoint(args.checkpoint)
     export_checkpoint(found.checkpoint, args.directory)
     print(f"wrote {args.directory}: AutoModelForCausalLM.from_pretrained({str(args.directory)!r}) loads it")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from crossagent.doctor import describe, examine
+
+    report = examine()
+    if args.json:
+        _print_json(report)
+    else:
+        print("\n".join(describe(report)))
     return 0
 
 

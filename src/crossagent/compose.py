@@ -52,7 +52,9 @@ def compose(schema: type[T], path: str | Path, overrides: Sequence[str] = (), ov
         raise RecipeError("\n".join(dict.fromkeys(problems)))
     merged = _without_removed(merged, schema)
     try:
-        config = OmegaConf.merge(OmegaConf.structured(schema), merged)
+        typed = OmegaConf.structured(schema)
+        _clear_free_keys(typed, schema)  # `merged` began with the defaults; what it lacks was removed on purpose
+        config = OmegaConf.merge(typed, merged)
         OmegaConf.resolve(config)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
@@ -200,6 +202,16 @@ def _without_removed(content: dict[str, Any], schema: Any) -> dict[str, Any]:
         elif get_origin(expected) is dict and dataclasses.is_dataclass(get_args(expected)[1]):
             content[name] = {k: v for k, v in value.items() if v is not None}
     return content
+
+
+def _clear_free_keys(config: Any, schema: Any) -> None:
+    """Empty, in place, the mappings with free keys and structured values that a default fills."""
+    for name, expected in _fields(schema).items():
+        bare = _strip_optional(expected)[0]
+        if dataclasses.is_dataclass(bare) and config[name] is not None:
+            _clear_free_keys(config[name], bare)
+        elif get_origin(bare) is dict and dataclasses.is_dataclass(get_args(bare)[1]):
+            config[name] = {}
 
 
 # -- overrides ------------------------------------------------------------------------------------------------------

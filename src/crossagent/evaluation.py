@@ -22,10 +22,11 @@ from crossagent.envs.recording import MIXED
 from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import Described, WorldConfig
 from crossagent.errors import RecipeError, lookup
-from crossagent.plugin import SamplingParams
+from crossagent.plugin import Sampler, SamplingParams
 from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
+from crossagent.policy.sampler import GenerateSampler
 from crossagent.recipe import Plan, Recipe
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.seeding import derive
@@ -58,6 +59,12 @@ class Worlds:
         """Return how prompts are written for this policy."""
         return PromptFormat(policy.tokenizer, self.plan.recipe.prompt, self.described.fragments, self.described.headers)
 
+    def sampler(self, policy: Policy) -> Sampler:
+        """Return what turns prompts into responses of this policy: built in, or a plugin's."""
+        chosen = self.plan.recipe.rollout.sampler
+        built_in = {"fast": FastSampler, "generate": GenerateSampler}.get(chosen.name)
+        return built_in(policy) if built_in else self.plan.plugins.build_sampler(chosen.name, policy, chosen.options)
+
     def evaluate(
         self,
         policy: Policy,
@@ -85,7 +92,7 @@ class Worlds:
                 listed,
                 spaces=spaces,
                 pool=self.pool,
-                sampler=FastSampler(policy),
+                sampler=self.sampler(policy),
                 prompt=self.prompt(policy),
                 params=SamplingParams(config.temperature, recipe.rollout.max_new_tokens),
                 seed=config.seed,
@@ -101,7 +108,7 @@ class Worlds:
             evaluation_list("validation", self.plan.training_tasks, recipe.evaluation.validation_episodes, seed),
             spaces=tuple(recipe.spaces),
             pool=self.pool,
-            sampler=FastSampler(policy),
+            sampler=self.sampler(policy),
             prompt=self.prompt(policy),
             params=SamplingParams(recipe.evaluation.temperature, recipe.rollout.max_new_tokens),
             seed=seed,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +21,9 @@ from crossagent.envs.recording import MIXED, Demonstration
 from crossagent.errors import TaskError
 from crossagent.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
-from crossagent.recipe import RECIPE_FILE, Plan, Recipe
+from crossagent.recipe import RECIPE_FILE, Plan, Recipe, load_recipe, validate
+from crossagent.registry import PluginSet, load_plugins
 from crossagent.rollout.batch import rows_from_demonstrations
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
 from crossagent.rollout.evaluate import evaluate_experts, evaluation_list
@@ -93,6 +93,25 @@ def say_where(work: _Work) -> None:
         what = "step" if following in ("sft", "relabel") else "iteration"
         text += f"; {following} " + (f"continues after {what} {rows}" if rows else "begins")
     work.progress.line(text)
+
+
+def run_recipe(path: str | Path, changes: Sequence[str] = (), plugins: PluginSet | None = None) -> dict[str, Any]:
+    """Run a recipe from Python, as ``crossagent run`` does.
+
+    Args:
+        path: The recipe's file.
+        changes: ``key=value`` and overlays, as on the command line.
+        plugins: What it may use; None: what is installed. ``load_plugins().with_(space=MySpace())`` adds a space that no
+            package declares.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        CrossAgentError: As :func:`run`; also a recipe that does not fit the plugins.
+    """
+    recipe = load_recipe(path, changes)
+    return run(validate(recipe, load_plugins() if plugins is None else plugins), Console())
 
 
 # -- the steps, in order --------------------------------------------------------------------------------------------
@@ -279,7 +298,7 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
             tasks=tasks,
             spaces=tuple(recipe.spaces),
             pool=work.pool,
-            sampler=FastSampler(policy),
+            sampler=work.worlds.sampler(policy),
             prompt=prompt,
             params=SamplingParams(config.temperature, config.max_new_tokens or recipe.rollout.max_new_tokens),
             seed=run.seed,
@@ -377,7 +396,7 @@ class _Work:
             "tasks": self.plan.training_tasks,
             "spaces": tuple(self.recipe.spaces),
             "pool": self.pool,
-            "sampler": FastSampler(policy),
+            "sampler": self.worlds.sampler(policy),
             "prompt": self.worlds.prompt(policy),
             "max_new_tokens": self.recipe.rollout.max_new_tokens,
             "seed": run.seed,

@@ -4,6 +4,8 @@ A plugin is a module (or object) named by an entry point of the group ``crossage
 
     from crossagent.plugin import ActionSpaceSpec, hookimpl
 
+    CROSSAGENT_CONTRACT = "1.0"
+
     @hookimpl
     def crossagent_action_spaces():
         return [ActionSpaceSpec(name="toy", version="1", requires=("skills",), header="Toy:", factory="my_pkg:ToySpace")]
@@ -13,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import pluggy
 
 from crossagent.chain import ChainSpace
+from crossagent.contract import CONTRACT
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
 from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
 from crossagent.spaces import (
@@ -41,8 +44,6 @@ from crossagent.types import (
     Task,
 )
 
-CONTRACT = 1
-"""Version of this contract. A plugin may set ``CROSSAGENT_CONTRACT``; another number is refused by name."""
 GROUP = "crossagent"
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -87,6 +88,40 @@ class Sampler(Protocol):
         """Sample one response per request."""
 
 
+class SampledPolicy(Protocol):
+    """What a sampler gets: the policy as it is trained. Its weights change between calls of ``sample``."""
+
+    model: Any
+    """A causal language model of transformers, maybe wrapped by peft."""
+    tokenizer: Any
+    eot_id: int
+    """The token that ends a response."""
+    pad_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerSpec:
+    """What a plugin declares about one sampler; a recipe takes it by ``rollout.sampler.name``."""
+
+    name: str
+    version: str
+    factory: str
+    """``module:Class``, called with a :class:`SampledPolicy` and the recipe's ``rollout.sampler.options`` as keywords;
+    returns a :class:`Sampler`."""
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """What a plugin declares about one command: ``crossagent NAME …``. A name of crossagent's own is refused."""
+
+    name: str
+    version: str
+    function: str
+    """``module:function``, called with the list of words after the name; returns the exit code. It parses them itself."""
+    doc: str = ""
+
+
 class Hooks:
     """The whole plugin contract. Each hook is called once per process while plugins load, returns declarations, has no
     side effects and builds nothing.
@@ -102,6 +137,16 @@ class Hooks:
         """Declare the environments this package provides."""
         raise NotImplementedError
 
+    @hookspec
+    def crossagent_samplers(self) -> list[SamplerSpec]:
+        """Declare the samplers this package provides."""
+        raise NotImplementedError
+
+    @hookspec
+    def crossagent_commands(self) -> list[CommandSpec]:
+        """Declare the commands this package adds. Called when a command is not one of crossagent's own, and by ``plugins``."""
+        raise NotImplementedError
+
 
 __all__ = [
     "CONTRACT",
@@ -112,6 +157,7 @@ __all__ = [
     "ActionTokenizer",
     "Call",
     "ChainSpace",
+    "CommandSpec",
     "Control",
     "Environment",
     "EnvironmentSpec",
@@ -130,7 +176,9 @@ __all__ = [
     "Rect",
     "Sample",
     "SampleRequest",
+    "SampledPolicy",
     "Sampler",
+    "SamplerSpec",
     "SamplingParams",
     "SkillFailed",
     "SkillSpec",

@@ -17,7 +17,16 @@ from typing import Any
 from omegaconf import MISSING
 
 from crossagent.compose import canonical_sha256, compose, plain
-from crossagent.errors import CheckpointError, MissingExtraError, RecipeError, TaskError, did_you_mean, lookup
+from crossagent.declarations import BUILT_IN_SAMPLERS
+from crossagent.errors import (
+    CheckpointError,
+    MissingExtraError,
+    PluginError,
+    RecipeError,
+    TaskError,
+    did_you_mean,
+    lookup,
+)
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
@@ -100,9 +109,12 @@ class DemonstrationsConfig:
     episodes: int = 1000
     """How many demonstrated episodes to keep."""
     mixture: dict[str, float] = field(default_factory=dict)
-    """Relative share of each kind: a space's name (that space alone) or ``mixed``. Empty: every space 1, mixed 2."""
+    """Relative share of each kind: a space's name (that space alone) or ``mixed``. Empty: every space 1, mixed 2.
+    0 takes an inherited share out."""
     splits: list[str] = field(default_factory=lambda: ["train", "demo"])
+    """Splits whose tasks are demonstrated."""
     tasks: list[str] = field(default_factory=list)
+    """Tasks by name, besides those of the splits."""
     also_under_all: float = 0.0
     """Share of the single-space episodes that are shown once more under the prompt of all spaces."""
     file: str | None = None
@@ -122,6 +134,7 @@ class EvaluationConfig:
     suites: dict[str, TaskSelection] = field(
         default_factory=lambda: {"id": TaskSelection(["train"]), "ood": TaskSelection(["ood"])}
     )
+    """Name → which tasks. A suite called ``ood`` may share no task with any stage."""
     episodes: int = 100
     """Episodes per suite and agent, spread evenly over the suite's tasks."""
     validation_episodes: int = 64
@@ -131,6 +144,7 @@ class EvaluationConfig:
     experts: bool = True
     """Evaluate the environment's experts, one interface at a time: the ceiling of each space."""
     temperature: float = 1.0
+    """Of sampling; 0 is greedy."""
     seed: int = 0
     """Seeds of evaluation worlds derive from it alone: every recipe and every stage meets the same worlds."""
 
@@ -140,10 +154,13 @@ class TrackingConfig:
     """Where numbers go besides the run directory."""
 
     mlflow: bool = True
+    """Whether to keep an MLflow store."""
     uri: str | None = None
     """MLflow tracking URI; none: ``mlflow.db`` in the run directory."""
     experiment: str = "crossagent"
+    """MLflow experiment."""
     plots: bool = True
+    """Draw curves at the end."""
 
 
 @dataclass
@@ -151,9 +168,13 @@ class TrainerConfig:
     """How Lightning runs a stage."""
 
     accelerator: str = "cpu"
+    """``cpu``, ``cuda``, ``mps`` or ``auto``."""
     devices: int = 1
+    """1: this version trains in one process."""
     strategy: str = "auto"
+    """Of ``lightning.Trainer``: ``auto``, ``ddp``, ``deepspeed``, ``deepspeed_stage_1`` … ``_3``."""
     precision: str = "32-true"
+    """Of ``lightning.Trainer``, e.g. ``32-true``, ``bf16-mixed``."""
     threads: int = 1
     """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
     deterministic: bool = True
@@ -177,11 +198,13 @@ class Recipe:
     spaces: dict[str, SpaceConfig] = field(default_factory=dict)
     """name → how it is used; the order is the order in the prompt."""
     stages: list[str] = field(default_factory=lambda: list(STAGES))
+    """Which of ``sft``, ``strl``, ``relabel``, ``mtrl`` to run; always in this order."""
     seed: int = 0
     """Everything random derives from it."""
     run_name: str = ""
     """Directory under ``runs_dir``; empty: the recipe's file name without its ending."""
     runs_dir: str = "runs"
+    """Where run directories are made; relative to where the command is started."""
     training_tasks: TaskSelection = field(default_factory=TaskSelection)
     """Tasks of STRL, relabel and MTRL."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -202,10 +225,11 @@ class Recipe:
             raise RecipeError("spaces: none is listed; expected at least one, e.g. spaces: {api: {weight: 0.02}}")
         if self.run_name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.run_name):
             raise RecipeError(f"run_name: got {self.run_name!r}; expected letters, digits, '.', '_' and '-'")
-        for kind in self.demonstrations.mixture:
-            if kind != "mixed" and kind not in self.spaces:
+        for kind, share in self.demonstrations.mixture.items():
+            if share and kind != "mixed" and kind not in self.spaces:
                 raise RecipeError(
-                    f"demonstrations.mixture: unknown kind {kind!r}. {did_you_mean(kind, ['mixed', *self.spaces])}"
+                    f"demonstrations.mixture: unknown kind {kind!r}. {did_you_mean(kind, ['mixed', *self.spaces])} "
+                    f"To leave an inherited share out: {kind}: 0"
                 )
         for name in self.evaluation.single_spaces_after:
             if name not in (*STAGES, "untrained", "last"):
@@ -290,9 +314,10 @@ class Plan:
 
     @property
     def distributions(self) -> list[str]:
-        """Names of the packages that the run's environment and spaces come from."""
+        """Names of the packages that the run's environment, spaces and sampler come from."""
         origins = self.plugins.origins
         names = [("environment", self.environment.name), *(("action space", spec.name) for spec in self.spaces)]
+        names.append(("sampler", self.recipe.rollout.sampler.name))
         return sorted({origins[name].distribution for name in names if name in origins} - {""})
 
     def describe(self) -> list[str]:
@@ -336,7 +361,7 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     """Check a recipe against what is installed, before anything is loaded or written.
 
     Raises:
-        PluginError: An unknown or broken space or environment, or a space whose interface the environment lacks.
+        PluginError: An unknown or broken space, environment or sampler, or a space whose interface the environment lacks.
         TaskError: An unknown task or split, a split without solvable tasks.
         RecipeError: A suite called ``ood`` that shares tasks with the training; a function named ``module:function`` that
             cannot be found.
@@ -357,6 +382,12 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             raise RecipeError(f"{name}.{error}") from error
     _check_segments(recipe, built)
     _check_exploration(recipe)
+    sampler = recipe.rollout.sampler
+    if sampler.name not in BUILT_IN_SAMPLERS:
+        try:
+            plugins.check_sampler_options(sampler.name, sampler.options)
+        except PluginError as error:
+            raise PluginError(f"rollout.sampler: {error} Built in: {', '.join(BUILT_IN_SAMPLERS)}.") from error
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "

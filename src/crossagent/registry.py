@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -17,21 +16,27 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-import pluggy
-
+from crossagent.declarations import LoadStep, Spec, check_spec, declarations_of, declared_by
 from crossagent.envs.base import Environment, EnvironmentSpec, TaskSuite
 from crossagent.errors import PluginError, did_you_mean
-from crossagent.plugin import CONTRACT, GROUP, Hooks
+from crossagent.plugin import GROUP, CommandSpec, SampledPolicy, Sampler, SamplerSpec
 from crossagent.spaces import ActionSpace, ActionSpaceSpec, SpaceSet
 
-Spec = ActionSpaceSpec | EnvironmentSpec
-S = TypeVar("S", ActionSpaceSpec, EnvironmentSpec)
+S = TypeVar("S", ActionSpaceSpec, EnvironmentSpec, SamplerSpec, CommandSpec)
 
-_HOOKS: dict[str, type[Spec]] = {
-    "crossagent_action_spaces": ActionSpaceSpec,
-    "crossagent_environments": EnvironmentSpec,
+_KIND: dict[type[Spec], str] = {
+    ActionSpaceSpec: "action space",
+    EnvironmentSpec: "environment",
+    SamplerSpec: "sampler",
+    CommandSpec: "command",
 }
-_KIND = {ActionSpaceSpec: "action space", EnvironmentSpec: "environment"}
+_TABLE = {
+    ActionSpaceSpec: "spaces",
+    EnvironmentSpec: "environments",
+    SamplerSpec: "samplers",
+    CommandSpec: "commands",
+}
+"""Kind of declaration → attribute of a :class:`PluginSet`, and key of its listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +68,45 @@ class PluginSet:
 
     spaces: Mapping[str, ActionSpaceSpec] = field(default_factory=dict)
     environments: Mapping[str, EnvironmentSpec] = field(default_factory=dict)
+    samplers: Mapping[str, SamplerSpec] = field(default_factory=dict)
+    commands: Mapping[str, CommandSpec] = field(default_factory=dict)
     failures: tuple[PluginFailure, ...] = ()
     origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
-    """(kind, name) → package; kind is ``action space`` or ``environment``."""
+    """(kind, name) → package; kind is ``action space``, ``environment``, ``sampler`` or ``command``."""
 
-    def with_(self, *, space: ActionSpaceSpec | None = None, environment: EnvironmentSpec | None = None) -> PluginSet:
-        """Return a set with one more space or environment that no package declares; replaces one of that name."""
+    def with_(
+        self,
+        *,
+        space: ActionSpaceSpec | ActionSpace | type[ActionSpace] | None = None,
+        environment: EnvironmentSpec | None = None,
+        sampler: SamplerSpec | None = None,
+    ) -> PluginSet:
+        """Return a set with one more space, environment or sampler that no package declares; replaces one of that name.
+
+        Args:
+            space: A space, its class (which a recipe may give options), or its declaration.
+            environment: A declaration; ``factory``, ``suite`` and ``experts`` may be classes instead of their names.
+            sampler: A declaration; ``factory`` may be a class instead of its name.
+
+        Raises:
+            PluginError: A field of the declaration cannot be right.
+        """
         result = self
-        for spec in (space, environment):
-            if spec is not None:
-                _check_spec(spec)
-                result = result._added(spec, Origin())
+        if space is not None:
+            spec = space if isinstance(space, ActionSpaceSpec) else declared_by(space)
+            check_spec(spec, installed=False)
+            result = result._added(spec, Origin())
+        for declared in (environment, sampler):
+            if declared is not None:
+                check_spec(declared, installed=False)
+                result = result._added(declared, Origin())
         return result
 
     def _added(self, spec: Spec, origin: Origin) -> PluginSet:
         origins = {**self.origins, (_KIND[type(spec)], spec.name): origin}
-        if isinstance(spec, ActionSpaceSpec):
-            return replace(self, spaces={**self.spaces, spec.name: spec}, origins=origins)
-        return replace(self, environments={**self.environments, spec.name: spec}, origins=origins)
+        table = _TABLE[type(spec)]
+        added: dict[str, Any] = {table: {**getattr(self, table), spec.name: spec}}
+        return replace(self, origins=origins, **added)
 
     # -- looking up ------------------------------------------------------------------------------------------------
     def space(self, name: str) -> ActionSpaceSpec:
@@ -90,6 +116,10 @@ class PluginSet:
     def environment(self, name: str) -> EnvironmentSpec:
         """Return the declaration of an environment; raises :class:`PluginError`."""
         return self._find(name, self.environments, "environment")
+
+    def sampler(self, name: str) -> SamplerSpec:
+        """Return the declaration of a sampler; raises :class:`PluginError`."""
+        return self._find(name, self.samplers, "sampler")
 
     def _find(self, name: str, table: Mapping[str, S], kind: str) -> S:
         if name in table:
@@ -107,25 +137,27 @@ class PluginSet:
     def build_space(self, name: str, options: Mapping[str, Any] | None = None) -> ActionSpace:
         """Build a space; raises :class:`PluginError` for bad options and for a factory that breaks its declaration."""
         spec = self.space(name)
-        where = self._where("action space", name)
+        where = self.where("action space", name)
         space = _build(spec.factory, options or {}, where)
         if not isinstance(space, ActionSpace):
-            raise PluginError(f"{where}: {spec.factory} returned {type(space).__name__}; expected an ActionSpace")
+            raise PluginError(
+                f"{where}: {_shown(spec.factory)} returned {type(space).__name__}; expected an ActionSpace"
+            )
         for attribute in ("name", "header", "version", "requires"):
             declared, real = getattr(spec, attribute), getattr(space, attribute, None)
             if real != declared:
                 raise PluginError(
-                    f"{where}: the spec declares {attribute}={declared!r}, {spec.factory} has {real!r}; make them equal"
+                    f"{where}: the spec declares {attribute}={declared!r}, {_shown(spec.factory)} has {real!r}; make them equal"
                 )
         return space
 
     def build_environment(self, name: str, options: Mapping[str, Any] | None = None) -> Environment:
         """Build a world; raises :class:`PluginError`."""
         spec = self.environment(name)
-        where = self._where("environment", name)
+        where = self.where("environment", name)
         env = _build(spec.factory, options or {}, where)
         if not isinstance(env, Environment):
-            raise PluginError(f"{where}: {spec.factory} returned {type(env).__name__}; expected an Environment")
+            raise PluginError(f"{where}: {_shown(spec.factory)} returned {type(env).__name__}; expected an Environment")
         return env
 
     def check_environment_options(self, name: str, options: Mapping[str, Any]) -> None:
@@ -133,12 +165,39 @@ class PluginSet:
 
         Builds nothing: a world may be slow to start.
         """
-        _factory(self.environment(name).factory, options, self._where("environment", name))
+        _factory(self.environment(name).factory, options, self.where("environment", name))
+
+    def check_sampler_options(self, name: str, options: Mapping[str, Any]) -> None:
+        """Raise :class:`PluginError` unless the sampler's factory can be imported and takes these options; builds nothing."""
+        _factory(self.sampler(name).factory, options, self.where("sampler", name))
+
+    def build_sampler(self, name: str, policy: SampledPolicy, options: Mapping[str, Any] | None = None) -> Sampler:
+        """Build a sampler of a plugin for a policy; raises :class:`PluginError`."""
+        spec = self.sampler(name)
+        where = self.where("sampler", name)
+        factory = _factory(spec.factory, options or {}, where)
+        try:
+            sampler: Sampler = factory(policy, **(options or {}))
+        except Exception as error:  # a plugin's factory may raise anything
+            raise PluginError(
+                f"{where}: {_shown(spec.factory)} failed: {type(error).__name__}: {error}. Its options are rollout.sampler.options"
+            ) from error
+        if not callable(getattr(sampler, "sample", None)):
+            raise PluginError(
+                f"{where}: {_shown(spec.factory)} returned {type(sampler).__name__}; expected an object with sample(requests, params)"
+            )
+        return sampler
+
+    def command(self, name: str) -> Callable[[list[str]], Any] | None:
+        """Return the function behind a plugin's command, None where nobody declares it; raises :class:`PluginError`."""
+        if name not in self.commands and not any(name == f.name or name in f.declares for f in self.failures):
+            return None
+        return _factory(self._find(name, self.commands, "command").function, {}, self.where("command", name))
 
     def suite(self, name: str, options: Mapping[str, Any] | None = None) -> TaskSuite:
         """Build the task suite of an environment; raises :class:`PluginError`."""
         spec = self.environment(name)
-        suite: TaskSuite = _build(spec.suite, options or {}, self._where("environment", name))
+        suite: TaskSuite = _build(spec.suite, options or {}, self.where("environment", name))
         return suite
 
     def build_space_set(
@@ -157,16 +216,17 @@ class PluginSet:
         try:
             return SpaceSet(spaces, dict(weights or {}))
         except ValueError as error:
-            packages = ", ".join(self._where("action space", name) for name in spaces)
+            packages = ", ".join(self.where("action space", name) for name in spaces)
             raise PluginError(f"{error}. Leave one of them out of the recipe ({packages}).") from error
 
-    def _where(self, kind: str, name: str) -> str:
+    def where(self, kind: str, name: str) -> str:
+        """Return e.g. ``action space 'api' of crossagent-api``."""
         origin = self.origins.get((kind, name), Origin())
         return f"{kind} {name!r}" + (f" of {origin.distribution}" if origin.distribution else "")
 
     # -- for people ------------------------------------------------------------------------------------------------
     def listing(self) -> dict[str, list[dict[str, Any]]]:
-        """Return what ``crossagent plugins --json`` prints: spaces, environments and failures, sorted by name."""
+        """Return what ``crossagent plugins --json`` prints: what each plugin brings, and failures, sorted by name."""
 
         def row(spec: Spec, **more: Any) -> dict[str, Any]:
             origin = self.origins.get((_KIND[type(spec)], spec.name), Origin())
@@ -187,6 +247,8 @@ class PluginSet:
                 row(e, interfaces=list(e.interfaces), experts=sorted(e.experts))
                 for e in sorted(self.environments.values(), key=_name)
             ],
+            "samplers": [row(s) for s in sorted(self.samplers.values(), key=_name)],
+            "commands": [row(c) for c in sorted(self.commands.values(), key=_name)],
             "failures": [
                 {
                     "name": f.name,
@@ -210,12 +272,19 @@ def check_pairing(space: ActionSpaceSpec, environment: EnvironmentSpec) -> None:
             )
 
 
-def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
+def clashing_header(header: str, others: Iterable[ActionSpaceSpec]) -> ActionSpaceSpec | None:
+    """Return a space that cannot be told from one with ``header``: one of the two opens the other."""
+    return next((o for o in others if o.header.startswith(header) or header.startswith(o.header)), None)
+
+
+def load_plugins(found: Iterable[EntryPoint] | None = None, trace: list[LoadStep] | None = None) -> PluginSet:
     """Load every entry point of the group ``crossagent``.
 
     Args:
         found: Entry points to load instead of the installed ones, for tests.
+        trace: Gets every import and every hook call.
     """
+    steps = [] if trace is None else trace
     by_name: dict[str, list[EntryPoint]] = defaultdict(list)
     for entry in entry_points(group=GROUP) if found is None else found:
         by_name[entry.name].append(entry)
@@ -229,7 +298,7 @@ def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
             failures += [PluginFailure(name, _origin(e), reason) for e in entries]
             continue
         try:
-            declared[name] = _declarations(name, entries[0])
+            declared[name] = declarations_of(name, entries[0], steps)
         except (Exception, SystemExit) as error:  # an import may raise anything; name it and go on
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             failures.append(PluginFailure(name, _origin(entries[0]), reason))
@@ -259,83 +328,24 @@ def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginSet:
     return replace(plugins, failures=tuple(sorted(failures, key=lambda f: (f.name, f.origin.distribution))))
 
 
-def _declarations(name: str, entry: EntryPoint) -> list[Spec]:
-    """Load one plugin and call its hooks; raises whatever is wrong with it."""
-    plugin = entry.load()
-    contract = getattr(plugin, "CROSSAGENT_CONTRACT", CONTRACT)
-    if contract != CONTRACT:
-        raise PluginError(
-            f"it is written for contract {contract!r}, this crossagent has contract {CONTRACT}; "
-            f"install a version of the plugin for contract {CONTRACT}"
-        )
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(Hooks)
-    manager.register(plugin, name=name)
-    callers = manager.get_hookcallers(plugin) or []
-    for caller in callers:
-        if not caller.has_spec():
-            raise PluginError(f"unknown hook {caller.name!r}. {did_you_mean(caller.name, list(_HOOKS))}")
-    if not callers:
-        unmarked = [n for n in dir(plugin) if n.startswith("crossagent_") and callable(getattr(plugin, n))]
-        hint = f"; put @hookimpl on {', '.join(unmarked)}" if unmarked else f"; it needs one of {', '.join(_HOOKS)}"
-        raise PluginError(f"{entry.value} has no hook marked with @hookimpl{hint}")
-    specs: list[Spec] = []
-    for caller in callers:
-        for returned in caller():
-            if not isinstance(returned, (list, tuple)):
-                raise PluginError(
-                    f"{caller.name} returned {type(returned).__name__}; expected a list of {_HOOKS[caller.name].__name__}"
-                )
-            for spec in returned:
-                if not isinstance(spec, _HOOKS[caller.name]):
-                    raise PluginError(
-                        f"{caller.name} returned a list with {spec!r}; expected {_HOOKS[caller.name].__name__}"
-                    )
-                _check_spec(spec)
-                specs.append(spec)
-    return specs
-
-
-def _check_spec(spec: Spec) -> None:
-    """Raise :class:`PluginError` for a declaration whose fields cannot be right."""
-    where = f"{type(spec).__name__} {spec.name!r}"
-    if not (isinstance(spec.name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", spec.name)):
-        raise PluginError(f"{where}: a name is lower-case letters, digits and _, a letter first")
-    if not isinstance(spec.version, str):
-        raise PluginError(f"{where}: version is {spec.version!r}; expected a string such as '1'")
-    listed = "requires" if isinstance(spec, ActionSpaceSpec) else "interfaces"
-    value = getattr(spec, listed)
-    if not (isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value)):
-        raise PluginError(f"{where}: {listed} is {value!r}; expected a tuple of interface names, e.g. ('control',)")
-    if isinstance(spec, ActionSpaceSpec) and not (isinstance(spec.header, str) and spec.header.strip()):
-        raise PluginError(f"{where}: header is {spec.header!r}; expected some text such as 'Toy:'")
-    paths = {"factory": spec.factory}
-    if isinstance(spec, EnvironmentSpec):
-        paths |= {"suite": spec.suite, **{f"experts[{i!r}]": path for i, path in spec.experts.items()}}
-        if strange := sorted(set(spec.experts) - set(spec.interfaces)):
-            raise PluginError(f"{where}: experts for {strange}, which are none of its interfaces {spec.interfaces}")
-    for attribute, path in paths.items():
-        if not (isinstance(path, str) and re.fullmatch(r"[\w.]+:\w+", path)):
-            raise PluginError(f"{where}: {attribute} is {path!r}; expected 'module:Name'")
-
-
-def _build(path: str, options: Mapping[str, Any], where: str) -> Any:
+def _build(path: str | Callable[..., Any], options: Mapping[str, Any], where: str) -> Any:
     """Return ``module:Name(**options)``; every way that can go wrong is a :class:`PluginError` naming ``where``."""
     factory = _factory(path, options, where)
+    if inspect.isabstract(factory):
+        lacking = ", ".join(sorted(getattr(factory, "__abstractmethods__", ())))
+        raise PluginError(
+            f"{where}: {_shown(path)} lacks {lacking}. Fix: define it; crossagent.plugin says what it does"
+        )
     try:
         return factory(**options)
     except Exception as error:
         given = ", ".join(f"{k}={v!r}" for k, v in options.items())
-        raise PluginError(f"{where}: {path}({given}) failed: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{where}: {_shown(path)}({given}) failed: {type(error).__name__}: {error}") from error
 
 
-def _factory(path: str, options: Mapping[str, Any], where: str) -> Callable[..., Any]:
+def _factory(path: str | Callable[..., Any], options: Mapping[str, Any], where: str) -> Callable[..., Any]:
     """Import ``module:Name`` and check that it takes these options; calls nothing."""
-    module, _, name = path.partition(":")
-    try:
-        factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a plugin's import may raise anything
-        raise PluginError(f"{where}: cannot load {path!r}: {type(error).__name__}: {error}") from error
+    factory = _load(path, where) if isinstance(path, str) else path
     with suppress(ValueError):  # a builtin without a signature: calling it will tell
         parameters = inspect.signature(factory).parameters.values()
         known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -343,6 +353,21 @@ def _factory(path: str, options: Mapping[str, Any], where: str) -> Callable[...,
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise PluginError(f"{where}: unknown option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
     return factory
+
+
+def _load(path: str, where: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    try:
+        factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:  # a plugin's import may raise anything
+        raise PluginError(
+            f"{where}: cannot load {path!r}: {type(error).__name__}: {error}. Fix: let its declaration name what is there"
+        ) from error
+    return factory
+
+
+def _shown(factory: str | Callable[..., Any]) -> str:
+    return factory if isinstance(factory, str) else getattr(factory, "__name__", repr(factory))
 
 
 def _origin(entry: EntryPoint) -> Origin:

@@ -103,8 +103,9 @@ class ActionSpaceSpec:
     version: str
     requires: tuple[str, ...]
     header: str
-    factory: str
-    """``module:Class`` of an :class:`ActionSpace`, called with the recipe's ``spaces.NAME.options`` as keywords."""
+    factory: str | Callable[..., ActionSpace]
+    """``module:Class`` of an :class:`ActionSpace`, called with the recipe's ``spaces.NAME.options`` as keywords. What a
+    package declares names it; only what is added by ``PluginSet.with_`` may be the class itself."""
     doc: str = ""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crossagent.errors import TaskError
+from crossagent.errors import RecipeError, TaskError
 from crossagent.recipe import Plan, load_recipe, validate
 from crossagent.registry import load_plugins
 
@@ -47,6 +47,14 @@ def test_the_quickstart_is_the_experiment_that_the_readme_describes() -> None:
     assert not seen & {task.name for task in plan.suites["ood"]}
     with pytest.raises(TaskError, match="splits"):
         validate(load_recipe(ROOT / "recipes/quickstart.yaml", ["training_tasks.splits=[tarin]"]), load_plugins())
+
+
+def test_a_space_and_its_share_of_demonstrations_can_be_left_out() -> None:
+    changes = ["spaces.gui=null", "demonstrations.mixture.gui=0"]
+    recipe = load_recipe(ROOT / "recipes/quickstart.yaml", changes)
+    assert list(validate(recipe, load_plugins()).recipe.spaces) == ["api", "control"]
+    with pytest.raises(RecipeError, match=r"unknown kind 'gui'.* gui: 0"):
+        load_recipe(ROOT / "recipes/quickstart.yaml", changes[:1])
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

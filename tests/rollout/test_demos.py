@@ -113,7 +113,7 @@ def test_what_no_expert_can_do_is_an_error_and_a_shortfall_is_told(pool, caplog)
     with pytest.raises(RecipeError, match=r"unknown kind 'apo'\. Did you mean 'api'"):
         collect(pool, moths, episodes=5, mixture={"apo": 1}, seed=0)
     with caplog.at_level("WARNING"):
-        played = collect(pool, moths, episodes=6, mixture={"api": 1, "control": 1}, seed=0)
+        played = collect(pool, moths, episodes=6, mixture={"api": 1, "control": 1, "gone": 0}, seed=0)
     assert {d.kind for d in played} == {"control"}
     assert "demonstrations api: only 0 of 3" in caplog.text
 

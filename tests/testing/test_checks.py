@@ -97,6 +97,7 @@ def _decode_with_memory(original: Any, text: str) -> Any:
 BROKEN_SPACES = {
     "declaration": patched("space", name="Control"),
     "interfaces-offered": patched("space", requires=("control", "telepathy")),
+    "interfaces-required": patched("executor", execute=lambda o, a, env: (env.interface("pointer"), o(a, env))[1]),
     "header": patched("space", header="Action: "),
     "described-once": patched("tokenizer", prompt_fragment=lambda o, env: o(env) + str(getattr(env, "things", ""))),
     "prompt-fragment": patched("tokenizer", prompt_fragment=lambda o, env: "do what you like"),
@@ -154,6 +155,11 @@ class Careless(ToyWorld):
 class NoClock(ToyWorld):
     def state_hash(self) -> str:
         return self.task.name + str(self.__dict__.get("seed", "")) + str(self.things)[:3]
+
+
+class Blinkered(ToyWorld):
+    def state_hash(self) -> str:
+        return repr((self.task.name, self._state(), self.episode_state()))
 
 
 class Curious(ToyWorld):
@@ -275,6 +281,7 @@ BROKEN_ENVIRONMENTS: dict[str, Callable[[], tuple[Any, Any, EnvironmentSpec]]] =
     "seeds-matter": lambda: (Seedless(), ToySuite(), toy_environment()),
     "world-is-deterministic": lambda: (Careless(), ToySuite(), toy_environment()),
     "hash-follows-state": lambda: (NoClock(), ToySuite(), toy_environment()),
+    "hash-sees-generators": lambda: (Blinkered(), ToySuite(), toy_environment()),
     "observing-changes-nothing": lambda: (Curious(), ToySuite(), toy_environment()),
     "snapshot-is-exact": lambda: (Forgetful(), ToySuite(), toy_environment()),
     "over-means-no-ops": lambda: (Undying(), ToySuite(), toy_environment()),

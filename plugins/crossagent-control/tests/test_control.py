@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from crossagent.plugin import Action, Call, InvalidAction
 from crossagent.testing import GrammarSampler, ToySuite, ToyWorld, check_action_space
+from crossagent.testing.toy import ToyControl
 from crossagent_control.space import ControlSpace, Hold
 
 SPACE = ControlSpace()
@@ -137,3 +138,18 @@ def test_equal_calls_are_merged_up_to_k() -> None:
 
 def test_the_contract() -> None:
     assert check_action_space(SPACE, ToyWorld(), TASK) == []
+
+
+class Limited(ToyControl):
+    """Some worlds have no mouse buttons, or no keys."""
+
+    def __init__(self, world: ToyWorld, keys: tuple[str, ...], buttons: tuple[str, ...]) -> None:
+        super().__init__(world)
+        self.keys, self.buttons = lambda: keys, lambda: buttons  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("keys", "buttons"), [(("a", "d"), ()), ((), ("left",)), ((), ())])
+def test_the_contract_where_there_are_no_keys_or_no_buttons(keys: tuple[str, ...], buttons: tuple[str, ...]) -> None:
+    world = ToyWorld()
+    world._interfaces["control"] = Limited(world, keys, buttons)
+    assert check_action_space(ControlSpace(), world, ToySuite().get("get:apple")) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -159,10 +159,11 @@ class EnvironmentSpec:
     name: str
     version: str
     interfaces: tuple[str, ...]
-    factory: str
-    """``module:Class``, called with the recipe's ``environment.options`` as keyword arguments."""
-    suite: str
+    factory: str | Callable[..., Environment]
+    """``module:Class``, called with the recipe's ``environment.options`` as keyword arguments. What a package declares
+    names it, here and below; only what is added by ``PluginSet.with_`` may be the class itself."""
+    suite: str | Callable[..., TaskSuite]
     """``module:callable`` returning a :class:`TaskSuite`; called with the same options."""
-    experts: Mapping[str, str] = field(default_factory=dict)
+    experts: Mapping[str, str | Callable[[], Expert]] = field(default_factory=dict)
     """interface → ``module:Class`` of an :class:`Expert`, called without arguments."""
     doc: str = ""

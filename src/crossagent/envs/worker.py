@@ -28,7 +28,7 @@ import weakref
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
@@ -330,7 +330,7 @@ class _Worker:
         self.connection = Connection(ours.detach())
         self.launches += 1
         self._ready, self.hung = False, False
-        self._write(_dump(self._config))
+        self._write(_dump_config(self._config))
 
     def ensure_ready(self) -> None:
         """Wait until the first world is built; start again if the process died meanwhile."""
@@ -443,6 +443,18 @@ def _dump(value: object) -> bytes:
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
+def _dump_config(config: WorldConfig) -> bytes:
+    """Pickle what a worker builds; a class of ours by its name, one that was typed into a notebook by its code."""
+    made = [spec.factory for spec, _ in config.spaces] + [config.env.factory, *config.env.experts.values()]
+    if all(isinstance(factory, str) for factory in made):
+        return _dump(config)
+    import cloudpickle
+
+    # Workers do not look for tasks: the suite stays here.
+    dumped: bytes = cloudpickle.dumps(replace(config, env=replace(config.env, suite="")))
+    return dumped
+
+
 # -- in the process that holds the worlds ----------------------------------------------------------------------------
 class _Worlds:
     """The worlds of one process, built when they are first used."""
@@ -494,9 +506,9 @@ def serve(sock: int, beat: int, parent: int) -> None:
     connection = Connection(sock)
     worlds: _Worlds | None = None
     try:
-        config = pickle.loads(connection.recv_bytes())
+        message = connection.recv_bytes()
         try:
-            worlds = _Worlds(config, mmap.mmap(beat, _BEAT.size))
+            worlds = _Worlds(pickle.loads(message), mmap.mmap(beat, _BEAT.size))
         except Exception as error:
             traceback.print_exc()
             connection.send_bytes(_dump(("raised", f"{type(error).__name__}: {error}")))

@@ -95,8 +95,10 @@ class Described(NamedTuple):
     """Per space; its start rule is ``{space}_response``."""
 
 
-def load_object(path: str) -> Any:
-    """Return the object behind ``module:name``; raises :class:`PluginError` naming the path."""
+def load_object(path: str | Callable[..., Any]) -> Any:
+    """Return the object behind ``module:name``, or the object itself; raises :class:`PluginError` naming the path."""
+    if not isinstance(path, str):
+        return path
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)

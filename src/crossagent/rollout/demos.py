@@ -125,8 +125,8 @@ def collect(
         RecipeError: A kind is no space of the run.
     """
     names = pool.config.space_names
-    for kind in mixture:
-        if kind != MIXED and kind not in names:
+    for kind, share in mixture.items():
+        if share and kind != MIXED and kind not in names:
             known = did_you_mean(kind, [MIXED, *names])
             raise RecipeError(f"demonstrations.mixture: unknown kind {kind!r}. {known}")
     tasks = [task for task in tasks if task.solvable]

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 C = TypeVar("C")
+Case = TypeVar("Case", contravariant=True)
 _SHOWN = 3
 """Findings of one rule; the rest would say the same again."""
 _RULE_S = 60.0
+
+
+class Rule(Protocol[Case]):
+    """One rule: yields what is wrong with a case; its docstring says what is right."""
+
+    __name__: str
+
+    def __call__(self, case: Case, /) -> Iterable[str]:
+        """Yield a message for each fault, which says how to fix it."""
+
+
+class Unchecked(Exception):
+    """Raised in a rule that cannot be looked at until another one is kept, which reports the fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +41,12 @@ class Finding:
         return f"{self.rule}: {self.message}"
 
 
-def run_rules(rules: Sequence[Callable[[C], Iterable[str]]], case: C) -> list[Finding]:
-    """Run every rule; one that raises is itself a finding, so that no rule hides another."""
-    findings = []
+def run_rules(rules: Sequence[Rule[C]], case: C) -> list[Finding]:
+    """Run every rule; one that raises is itself a finding, so that no rule hides another.
+
+    After one that does not end, the others are left out: they would not end either.
+    """
+    findings: list[Finding] = []
     for rule in rules:
         name = rule.__name__.strip("_").replace("_", "-")
         messages: list[str] = []
@@ -39,14 +56,22 @@ def run_rules(rules: Sequence[Callable[[C], Iterable[str]]], case: C) -> list[Fi
                     messages.append(message)
                     if len(messages) == _SHOWN:
                         break
+        except Unchecked:
+            continue
+        except TooLong as error:
+            left = len(rules) - rules.index(rule) - 1
+            return [
+                *findings,
+                Finding(name, f"{error}" + (f"; {left} rules after this one were not run" if left else "")),
+            ]
         except Exception as error:
             messages.append(f"{(rule.__doc__ or '').strip()} Instead, {type(error).__name__} was raised: {error}")
         findings += [Finding(name, message) for message in messages]
     return findings
 
 
-class _TooLong(Exception):
-    pass
+class TooLong(BaseException):
+    """Raised into a rule that does not end; no ``except Exception`` of a plugin may swallow it."""
 
 
 @contextmanager
@@ -57,7 +82,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
         return
 
     def stop(*_: object) -> None:
-        raise _TooLong(f"no end after {seconds:g} s: a loop that waits for the world must also stop at env.over")
+        raise TooLong(f"no end after {seconds:g} s: a loop that waits for the world must also stop at env.over")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)

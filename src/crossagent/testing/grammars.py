@@ -40,12 +40,12 @@ class GrammarSampler:
     @property
     def rules(self) -> tuple[str, ...]:
         """Names of the rules the author wrote, sorted."""
-        return tuple(sorted({name for name in self._rules if not name.startswith("_")}))
+        return tuple(sorted({str(name) for name in self._rules if not name.startswith("_")}))
 
     @property
     def terminals(self) -> tuple[str, ...]:
         """Names of the terminals the author wrote (Lark names literals itself), sorted."""
-        return tuple(sorted(n for n, p in self._terminals.items() if p.type == "re" and not n.startswith("__")))
+        return tuple(sorted(str(n) for n, p in self._terminals.items() if p.type == "re" and not n.startswith("__")))
 
     def sample(self, rng: random.Random, words: Sequence[str] = ()) -> str:
         """Return one text, alternatives being equally likely.

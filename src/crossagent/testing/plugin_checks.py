@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from crossagent.errors import CrossAgentError, PluginError
-from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, Task, TaskSuite
-from crossagent.registry import PluginSet, check_pairing
+from crossagent.errors import CrossAgentError, PluginError, did_you_mean
+from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
+from crossagent.registry import PluginSet, check_pairing, clashing_header
 from crossagent.testing.environment_checks import check_environment
 from crossagent.testing.findings import Finding
+from crossagent.testing.space_case import some_tasks
 from crossagent.testing.space_checks import check_action_space
 from crossagent.testing.toy import toy_environment
 
@@ -26,17 +27,29 @@ def check_plugin(plugins: PluginSet, name: str, environment: str | None = None) 
         names = [e.name for e in plugins.environments.values() if _fits(spec_of_space, e)]
         if not names:
             offered = sorted({i for e in plugins.environments.values() for i in e.interfaces})
+            missing = next((i for i in spec_of_space.requires if i not in offered), None)
+            near = f" {did_you_mean(missing, offered)}" if missing else ""
             raise PluginError(
                 f"no installed environment offers all of {list(spec_of_space.requires)}, which action space {name!r} "
-                f"requires; offered are {offered}. Install one, or check the space with crossagent.testing.check_action_space."
+                f"requires; offered are {offered}.{near} Fix: correct `requires`, install an environment that offers it, or "
+                "check the space in a world of yours with crossagent.testing.check_action_space."
             )
     else:
         check_pairing(spec_of_space, plugins.environment(environment))
         names = [environment]
     findings = []
+    others = [other for other in plugins.spaces.values() if other.name != name]
+    if clash := clashing_header(spec_of_space.header, others):
+        findings.append(
+            Finding(
+                "header",
+                f"{spec_of_space.header!r} and {clash.header!r} of the installed space {clash.name!r} open one another, so "
+                "the two cannot be in one recipe; take another header",
+            )
+        )
     for env_name in names:
         space, env, suite = plugins.build_space(name), plugins.build_environment(env_name), plugins.suite(env_name)
-        found = check_action_space(space, env, _some_tasks(suite))
+        found = check_action_space(space, env, some_tasks(suite))
         findings += [Finding(f"{f.rule} (on {env_name})", f.message) for f in found]
     return findings
 
@@ -47,8 +60,3 @@ def _fits(space: ActionSpaceSpec, environment: EnvironmentSpec) -> bool:
     except CrossAgentError:
         return False
     return True
-
-
-def _some_tasks(suite: TaskSuite) -> list[Task]:
-    solvable = [task for task in suite.tasks() if task.solvable]
-    return solvable[:: max(1, len(solvable) // 6)][:6]

@@ -40,11 +40,13 @@ class SFTConfig:
     weight_decay: float = 0.05
     """On matrices only."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    """Of AdamW."""
     batch_size: int = 128
     """Rows (turns, or whole episodes with ``concatenate``) per optimiser step."""
     micro_batches: int = 1
     """Parts a batch is computed in, sorted by length; changes memory and speed, never the gradient."""
     max_grad_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to it."""
     concatenate: bool = False
     """One row per episode where the prompts extend each other (``prompt.history: -1``), else one per turn."""
     segment_weights: dict[str, float] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class GRPOConfig:
     """Reinforcement on groups: STRL and MTRL. One iteration = one rollout, then ``minibatches × epochs`` optimiser steps."""
 
     iterations: int = 40
+    """How many; an iteration is one rollout and its optimiser steps."""
     groups: int = 16
     """Groups per iteration."""
     group_size: int = 8
@@ -83,8 +86,11 @@ class GRPOConfig:
     warmup_steps: int = 0
     """Optimiser steps in which the learning rate rises from 0."""
     weight_decay: float = 0.0
+    """On matrices only."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    """Of AdamW."""
     max_grad_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to it."""
     minibatches: int = 2
     """M: optimiser steps per pass over an iteration's trajectories, however many turns they have."""
     epochs: int = 1
@@ -110,7 +116,9 @@ class GRPOConfig:
     """``none`` (Dr. GRPO), ``group`` (GRPO: ÷ std of the group, erases the size of λ), ``batch`` (÷ std of all returns that
     train), ``whiten`` (all centred returns: with baseline ``mean``, REINFORCE++-baseline)."""
     gigpo_gamma: float = 0.95
+    """Discount per turn in GiGPO's part per turn."""
     gigpo_weight: float = 1.0
+    """ω: weight of GiGPO's part per turn."""
     invalid_penalty: float = 0.1
     """Taken off the return for each response that is no action."""
     overlong_buffer: int = 0
@@ -146,7 +154,9 @@ class GRPOConfig:
     ratio: str = "token"
     """``token``, or ``sequence`` (GSPO): over each turn."""
     clip_low: float = 0.2
+    """Ratios are kept above 1 − this, where the advantage is negative."""
     clip_high: float = 0.28
+    """Ratios are kept below 1 + this, where the advantage is positive."""
     dual_clip: float | None = None
     """Bound on the loss of bad tokens whose ratio exploded, in units of their advantage; > 1."""
     aggregation: str = "seq-mean-turn-mean"
@@ -174,6 +184,7 @@ class GRPOConfig:
     importance_level: str = "token"
     """``token`` or ``sequence`` (each turn)."""
     importance_cap: float = 2.0
+    """Largest weight of the correction; with ``mask`` also 1/this is the smallest."""
 
     # -- keeping
     evaluate_every: int = 0
@@ -302,8 +313,11 @@ class StrlConfig(GRPOConfig):
     """Single-turn reinforcement: each group is one state of a demonstration."""
 
     iterations: int = 20
+    """How many; an iteration is one rollout and its optimiser steps."""
     groups: int = 64
+    """Groups per iteration."""
     lr: float = 5e-5
+    """Of AdamW; constant after warm-up."""
     horizon: int = 1
     """H: how many raw ticks of two actions are compared."""
     partial_credit: float = 0.0
@@ -335,6 +349,7 @@ class RelabelConfig:
     samples: int = 8
     """Responses sampled per state."""
     temperature: float = 1.0
+    """Of sampling; > 0."""
     max_new_tokens: int = 0
     """Longest response; 0: as in ``rollout``."""
     horizon: int = 1

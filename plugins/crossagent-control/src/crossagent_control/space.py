@@ -60,28 +60,31 @@ class ControlTokenizer(ActionTokenizer):
     def prompt_fragment(self, env: Environment) -> str:
         """Describe the parts of an action, with the keys and buttons of this world."""
         control: Control = env.interface("control")
+        keys, buttons = in_order(control.keys()), in_order(control.buttons())
         return (
             f"{HEADER} holds keys and mouse buttons for {self._ticks} ticks (1/20 s each). Join parts with ` and `, in this order:\n"
             f"- move(dx, dy): first move the mouse by dx pixels right and dy pixels down; multiples of "
             f"{control.camera_quantum}, at most {control.camera_limit} along an axis.\n"
-            f"- press(key, …): hold keys. Keys: {', '.join(in_order(control.keys()))}.\n"
-            f"- click(button): hold a mouse button. Buttons: {', '.join(in_order(control.buttons()))}.\n"
+            f"- press(key, …): hold keys. Keys: {', '.join(keys) or 'none'}.\n"
+            f"- click(button): hold a mouse button. Buttons: {', '.join(buttons) or 'none'}.\n"
             f"- no_op, alone: hold nothing.\n"
-            f"Example: {HEADER} move({control.camera_quantum}, 0) and press({in_order(control.keys())[0]})"
+            f"Example: {HEADER} move({control.camera_quantum}, 0)" + (f" and press({keys[0]})" if keys else "")
         )
 
     def grammar(self, env: Environment) -> str:
         """Return rules for moves within the limit, and for keys and buttons once each, in their order."""
         control: Control = env.interface("control")
         keys, buttons = in_order(control.keys()), in_order(control.buttons())
+        held = ['control_press (" and " control_click0)?'] if keys and buttons else ["control_press"] if keys else []
+        held += ["control_click0"] if buttons else []
         return "\n".join(
             [
                 f'control_response: "{HEADER} " control_body',
-                'control_body: "no_op" | control_move (" and " control_held)? | control_held',
-                'control_held: control_press (" and " control_click0)? | control_click0',
+                'control_body: "no_op" | control_move' + (' (" and " control_held)? | control_held' if held else ""),
+                *([f"control_held: {' | '.join(held)}"] if held else []),
                 'control_move: "move(" CONTROL_FAR ", " (CONTROL_FAR | "0") ")" | "move(0, " CONTROL_FAR ")"',
                 f"CONTROL_FAR: /{_multiples(control.camera_quantum, control.camera_limit)}/",
-                'control_press: "press(" control_key0 ")"',
+                *(['control_press: "press(" control_key0 ")"'] if keys else []),
                 *_subset("control_key", [f'"{key}"' for key in keys], ", "),
                 *_subset("control_click", [f'"click({button})"' for button in buttons], " and "),
             ]

@@ -2,6 +2,8 @@
 
 from crossagent.plugin import EnvironmentSpec, hookimpl
 
+CROSSAGENT_CONTRACT = "1.0"
+
 
 @hookimpl
 def crossagent_environments() -> list[EnvironmentSpec]:

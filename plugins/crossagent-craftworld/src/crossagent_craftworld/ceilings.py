@@ -56,7 +56,7 @@ class Played:
     """The actions' texts, with their errors."""
 
 
-def _load(path: str) -> Any:
+def _load(path: Any) -> Any:
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 

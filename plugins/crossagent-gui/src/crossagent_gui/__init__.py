@@ -2,6 +2,8 @@
 
 from crossagent.plugin import ActionSpaceSpec, hookimpl
 
+CROSSAGENT_CONTRACT = "1.0"
+
 
 @hookimpl
 def crossagent_action_spaces() -> list[ActionSpaceSpec]:
