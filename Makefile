@@ -37,7 +37,9 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
+# TRL is compared with where it can be installed; without it those tests are skipped, with the reason.
 test-all: $(STAMP)
+	$(BIN)/python -c 'import trl' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[differential]' || true
 	$(BIN)/python -m pytest -q -n 2
 
 lint: $(STAMP)

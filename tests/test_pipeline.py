@@ -301,3 +301,27 @@ def test_run_from_the_command_line_in_a_process_of_its_own(crossagent: Run, tmp_
     changed = crossagent("run", "tiny.yaml", *small, "seed=1")
     assert changed.returncode == 2
     assert "seed: 0 → 1" in changed.stderr
+
+
+@pytest.mark.slow
+def test_the_kl_can_be_to_an_earlier_stage_and_what_hardly_works_as_meant_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    train, given = pipeline.train_grpo, []
+
+    def spy(*arguments: Any, reference: Any = None) -> Any:
+        given.append({name: value.clone() for name, value in reference.state_dict().items()})
+        return train(*arguments, reference=reference)
+
+    monkeypatch.setattr(pipeline, "train_grpo", spy)
+    overrides = ["mtrl.reference=untrained", "mtrl.kl_coef=0.01", "mtrl.scale=group", "sft.epochs=1"]
+    small = ["stages=[sft,mtrl]", "evaluation.experts=false", "evaluation.episodes=2", "tracking.plots=false"]
+    pipeline.run(plan(tmp_path, *overrides, *small), Console(quiet=True))
+    run = tmp_path / "runs/tiny"
+    (reference,) = given
+    for stage, same in (("untrained", True), ("sft", False)):
+        stored = pipeline.Policy.load(run / stage / "checkpoint").state_dict()
+        assert all(value.equal(reference[name]) for name, value in stored.items()) == same
+    first = json.loads((run / "mtrl/metrics.jsonl").read_text().splitlines()[0])
+    assert first["train/kl"] > 0.05  # the untrained policy is far away
+    assert "mtrl.scale: group with λ > 0" in caplog.text

@@ -236,11 +236,18 @@ def _set(content: dict[str, Any], key: str, value: Any, schema: Any) -> str:
         if dataclasses.is_dataclass(bare):
             fields = _fields(bare)
             if part not in fields:
-                return _unknown(here, part, fields)
+                return _unknown(here, part, bare)
             expected = fields[part]
         elif get_origin(bare) is dict or bare is dict or bare is Any:
             expected = get_args(bare)[1] if get_args(bare) else Any
-            removable = last and value is None and dataclasses.is_dataclass(expected)
+            entries = dataclasses.is_dataclass(expected)
+            removable = last and value is None and entries
+            if entries and not last and part not in node:
+                where = ".".join(parts[:depth])
+                return (
+                    f"{key}: {where} has no {part!r}, so there is nothing to change in it. {did_you_mean(part, list(node))} "
+                    f"To add it: {here}={{{parts[-1]}: …}}"
+                )
         elif get_origin(bare) in (list, tuple):
             if not part.lstrip("-").isdigit():
                 return f"{here}: got {part!r}; expected the index of a list, e.g. {'.'.join(parts[:depth])}.0"
@@ -289,7 +296,7 @@ def _check_value(value: Any, expected: Any, key: str) -> list[str]:
         problems = []
         for name, inner in value.items():
             full = f"{key}.{name}" if key else str(name)
-            problems += _check_value(inner, fields[name], full) if name in fields else [_unknown(full, name, fields)]
+            problems += _check_value(inner, fields[name], full) if name in fields else [_unknown(full, name, bare)]
         return problems
     origin, args = get_origin(bare), get_args(bare)
     if origin is dict or bare is dict:
@@ -343,8 +350,9 @@ def _strip_optional(expected: Any) -> tuple[Any, bool]:
     return expected, expected is Any
 
 
-def _unknown(full: str, name: object, fields: Mapping[str, Any]) -> str:
-    return f"unknown key {full!r}. {did_you_mean(str(name), list(fields))}"
+def _unknown(full: str, name: object, schema: Any) -> str:
+    reason = getattr(schema, "NOT_OFFERED", {}).get(name)  # a key left out on purpose says why
+    return f"{full}: {reason}" if reason else f"unknown key {full!r}. {did_you_mean(str(name), list(_fields(schema)))}"
 
 
 def _name(expected: Any) -> str:

@@ -6,6 +6,7 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -42,6 +43,7 @@ from crossagent.training.sft import train_sft
 from crossagent.training.sources import SURVEYED, MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 _LITTLE_CHOICE = 0.05
 """Below this share of states with a choice, STRL is said to teach nothing about choosing."""
@@ -64,6 +66,8 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
         stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
         work = _Work.open(plan, directory, stack)
         say_where(work)
+        for text in plan.recipe.warnings:
+            log.warning("%s", text)
         if not plan.recipe.makes_tokenizer:
             train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
         if plan.recipe.needs_demonstrations:
@@ -254,7 +258,7 @@ def _strl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Reinforce single turns of the demonstrations: any action that comes to the demonstrated one is right."""
     config = work.recipe.strl
     source = StrlSource(config, demonstrations=work.demonstrations, **work.playing(policy, run))
-    result = train_grpo(policy, source, config, run)
+    result = train_grpo(policy, source, config, run, reference=work.reference(config.reference))
     share = found_by(run.directory).get("two_spaces_can_earn", 1.0)
     teaches = "" if share >= _LITTLE_CHOICE else ": this stage teaches next to nothing about choosing a space"
     work.progress.line(
@@ -298,7 +302,7 @@ def _mtrl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Reinforce whole episodes in live worlds."""
     config = work.recipe.mtrl
     source = MtrlSource(config, weights=work.recipe.weights, **work.playing(policy, run))
-    return train_grpo(policy, source, config, run)
+    return train_grpo(policy, source, config, run, reference=work.reference(config.reference))
 
 
 _STAGES: dict[str, Callable[[_Work, Policy, StageRun], StageResult]] = {
@@ -378,6 +382,10 @@ class _Work:
             "max_new_tokens": self.recipe.rollout.max_new_tokens,
             "seed": run.seed,
         }
+
+    def reference(self, stage: str) -> Policy | None:
+        """Return the policy of an earlier stage that the KL is to; None for ``start``: the policy a stage begins with."""
+        return None if stage == "start" else Policy.load(self.directory.checkpoint(stage))
 
     def stage_run(self, stage: str, policy: Policy, bar: ProgressTask) -> StageRun:
         """Return what a training stage gets: its directory and seed, and who listens."""

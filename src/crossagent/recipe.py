@@ -214,6 +214,31 @@ class Recipe:
                     f"{did_you_mean(name, [*STAGES, 'untrained', 'last'])}"
                 )
 
+        for name, config in self.reinforced:
+            earlier = ["start", "untrained", *STAGES[: STAGES.index(name)]]
+            known = [stage for stage in earlier if stage in ("start", "untrained") or stage in self.stages]
+            if config.reference not in known:
+                raise RecipeError(
+                    f"{name}.reference: got {config.reference!r}; expected one of {', '.join(known)}: the KL is to a policy that "
+                    f"exists when {name} begins"
+                )
+            try:
+                config.check_overlong(config.max_new_tokens or self.rollout.max_new_tokens)
+            except RecipeError as error:
+                raise RecipeError(f"{name}.{error}") from error
+
+    @property
+    def reinforced(self) -> list[tuple[str, GRPOConfig]]:
+        """The stages of the recipe that reinforce, with their configurations."""
+        configs: dict[str, GRPOConfig] = {"strl": self.strl, "mtrl": self.mtrl}
+        return [(name, config) for name, config in configs.items() if name in self.stages]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What works, but hardly as meant."""
+        weights = {"strl": {}, "mtrl": self.weights}  # a single turn has no cost
+        return [f"{name}.{text}" for name, config in self.reinforced for text in config.warnings(weights[name])]
+
     @property
     def weights(self) -> dict[str, float]:
         """λ per space."""
@@ -283,6 +308,7 @@ class Plan:
             f"stages       {' → '.join(recipe.stages)}; reinforced on {len(self.training_tasks)} tasks",
             f"evaluation   {suites}; {recipe.evaluation.episodes} episodes a cell",
             f"writes       {recipe.run_directory}",
+            *(f"warning      {text}" for text in recipe.warnings),
         ]
 
 
@@ -312,7 +338,8 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     Raises:
         PluginError: An unknown or broken space or environment, or a space whose interface the environment lacks.
         TaskError: An unknown task or split, a split without solvable tasks.
-        RecipeError: A suite called ``ood`` that shares tasks with the training.
+        RecipeError: A suite called ``ood`` that shares tasks with the training; a function named ``module:function`` that
+            cannot be found.
         MissingExtraError: The recipe needs an optional dependency.
     """
     environment = plugins.environment(recipe.environment.name)
@@ -325,6 +352,11 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     )  # checks the options
     _check_segments(recipe, built)
     _check_exploration(recipe)
+    for name, config in recipe.reinforced:
+        try:
+            config.check_functions()
+        except RecipeError as error:
+            raise RecipeError(f"{name}.{error}") from error
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "

@@ -20,6 +20,10 @@ def test_a_group_of_one_and_a_group_of_equals_give_exactly_zero(baseline: str, s
     got = adv([7.0, 0.1, 0.1, 0.1, 1.0, 0.0], [5, 2, 2, 2, 9, 9], baseline=baseline, scale=scale)
     assert got[:4] == [0.0] * 4
     assert got[4] > 0 > got[5]
+    # In fp64 the mean of three times 0.1 is not 0.1: equal returns are recognised, not subtracted.
+    tenths = torch.tensor([0.1, 0.1, 0.1, 1.0, 0.0], dtype=torch.float64)
+    exact = group_advantages(tenths, torch.tensor([0, 0, 0, 1, 1]), baseline=baseline, scale=scale)
+    assert exact[:3].tolist() == [0.0] * 3
 
 
 def test_the_baseline_is_over_trajectories_not_over_their_turns() -> None:

@@ -1,6 +1,7 @@
 """Advantages, losses, KL, aggregation: pure functions on tensors. Imports torch and nothing else of ours."""
 
 from crossagent.algorithms.advantages import (
+    ADVANTAGES,
     BASELINES,
     SCALES,
     discounted_returns,
@@ -8,6 +9,7 @@ from crossagent.algorithms.advantages import (
     group_advantages,
     live_groups,
     overlong_penalty,
+    trajectory_advantages,
 )
 from crossagent.algorithms.aggregate import AGGREGATIONS, aggregate
 from crossagent.algorithms.importance import importance_weights
@@ -15,6 +17,7 @@ from crossagent.algorithms.kl import KL
 from crossagent.algorithms.losses import LOSSES, RATIOS, clip_fractions, clipped_loss, entropy, ratio
 
 __all__ = [
+    "ADVANTAGES",
     "AGGREGATIONS",
     "BASELINES",
     "KL",
@@ -32,4 +35,5 @@ __all__ = [
     "live_groups",
     "overlong_penalty",
     "ratio",
+    "trajectory_advantages",
 ]

@@ -50,8 +50,9 @@ def group_advantages(
     baseline ``mean``: A_i = R_i − mean(R) (Dr. GRPO, arXiv 2503.20783); its expected gradient is (G−1)/G of the truth.
     ``leave-one-out``: A_i = R_i − mean(R without i) (RLOO, arXiv 2402.14740), unbiased. ``none``: A_i = R_i.
     scale ``none``; ``group``: ÷ (std of the group, ddof 1, + eps) as in GRPO (arXiv 2402.03300); ``batch``: ÷ (std of all
-    returns, ddof 1, + eps); ``whiten``: minus the mean, ÷ (std, ddof 1, + eps) of all centred returns (REINFORCE++ with
-    a group baseline, arXiv 2501.03262).
+    returns, ddof 1, + eps); ``whiten``: minus the mean, ÷ (std, ddof 1, + eps) of all centred returns: with baseline ``mean``
+    REINFORCE++-baseline (arXiv 2501.03262), a group's mean first, then the global batch. The batch is whatever trajectories
+    are given, one count each, however many turns or tokens they have; groups that do not train come as NaN.
 
     Args:
         returns: [traj], NaN for a dropped member.
@@ -77,7 +78,7 @@ def group_advantages(
     live = ~returns.isnan()
     values = torch.where(live, returns, 0.0).double()
     n = count[index]
-    alive = (n >= 2) & (spread[index] > 0)
+    alive = spread[index] > 0  # so there are at least two members
     centred = values - mean[index]
     if baseline == "none":
         result = values
@@ -174,6 +175,8 @@ def gigpo_advantages(
     episode = group_advantages(returns, group, baseline=baseline, scale=scale, eps=eps)
     step_returns = discounted_returns(rewards, trajectory, gamma)
     step_returns = torch.where(returns[trajectory].isnan(), torch.nan, step_returns)
+    if not len(rewards):
+        return step_returns
     pairs = torch.stack([group[trajectory], anchor], dim=1)
     _, cell = torch.unique(pairs, dim=0, return_inverse=True)
     # Without a baseline there is nothing a single visit could be compared with: the step part always has one.
@@ -183,12 +186,48 @@ def gigpo_advantages(
     return episode[trajectory] + step_weight * step
 
 
-def overlong_penalty(
-    lengths: Int[Tensor, " traj"], limit: int, buffer: int, weight: float = 1.0
-) -> Float[Tensor, " traj"]:
-    """Return the soft overlong punishment: 0 up to ``limit − buffer`` tokens, then linear, −weight from ``limit`` on.
+def trajectory_advantages(
+    returns: Float[Tensor, " traj"],
+    group: Int[Tensor, " traj"],
+    rewards: Float[Tensor, " turn"],
+    trajectory: Int[Tensor, " turn"],
+    anchor: Int[Tensor, " turn"],
+    *,
+    baseline: str = "mean",
+    scale: str = "none",
+    **_: object,
+) -> Float[Tensor, " turn"]:
+    """Return :func:`group_advantages` of each turn's trajectory: every turn of a trajectory gets the same.
 
-    DAPO, arXiv 2503.14476, eq. 13. Added to the return before advantages.
+    This is the signature of every estimator: of those in ``ADVANTAGES``, and of one that a recipe names ``module:function``.
+
+    Args:
+        returns: [traj] R; NaN for a trajectory that does not train (its world failed, or its group cannot teach).
+        group: [traj] group ids; only equality matters.
+        rewards: [turn] what each turn earned; they add up to ``returns``. Rows of one trajectory in turn order.
+        trajectory: [turn] index into ``returns``.
+        anchor: [turn] id of the state before the turn, without clock and RNG.
+        baseline: The recipe's.
+        scale: The recipe's.
+        _: More of the recipe's options: ``gamma`` and ``step_weight`` (``gigpo_gamma``, ``gigpo_weight``). An estimator takes
+            the options it has no use for, too (``**_``).
+
+    Returns:
+        [turn] fp32, NaN where the trajectory's return is.
+    """
+    return group_advantages(returns, group, baseline=baseline, scale=scale)[trajectory]
+
+
+ADVANTAGES = {"group": trajectory_advantages, "gigpo": gigpo_advantages}
+"""Estimators by the name a recipe gives them."""
+
+
+def overlong_penalty(
+    lengths: Int[Tensor, " turn"], limit: int, buffer: int, weight: float = 1.0
+) -> Float[Tensor, " turn"]:
+    """Return the soft overlong punishment per response: 0 up to ``limit − buffer`` tokens, then linear, −weight from ``limit`` on.
+
+    DAPO, arXiv 2503.14476, eq. 13 (``buffer`` is L_cache). Part of the return, so it is there before groups are filtered.
 
     Raises:
         ValueError: ``buffer`` is not in 1…limit.

@@ -1,7 +1,8 @@
 """Estimates of KL(π ‖ π_ref) per token from log-probs of the sampled token (Schulman 2020, joschu.net/blog/kl-approx).
 
 As a term of the loss, differentiated with the samples held fixed, k2's gradient is that of the reverse KL, and k3's is not
-(k3's expected gradient is that of the forward KL); k1's expected gradient is 0: use k1 in the reward only.
+(k3's expected gradient is that of the forward KL); k1's expected gradient is 0. Multiplied by the ratio π/π_old, k1 and k3
+have the gradient of the reverse KL, too (DeepSeek-V3.2, arXiv 2512.02556). All are [*shape] in, [*shape] out, in nats.
 """
 
 from jaxtyping import Float

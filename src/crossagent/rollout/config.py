@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 from crossagent.errors import RecipeError
+
+NOT_OFFERED: Mapping[str, str] = MappingProxyType(
+    {
+        name: f"{name} is not offered in training: it makes the sampler another policy than the one whose log-probs are "
+        "trained, so the ratio would not be 1 on the first pass; remove it, and use temperature"
+        for name in ("top_p", "top_k", "min_p")
+    }
+)
+"""Options of sampling that a recipe may well try, and why they are not there."""
 
 
 @dataclass
@@ -20,6 +32,8 @@ class RolloutConfig:
     temperature: float = 1.0
     max_new_tokens: int = 24
     """Longest response; one that is longer is cut, which ends its trajectory."""
+
+    NOT_OFFERED: ClassVar[Mapping[str, str]] = NOT_OFFERED
 
     def __post_init__(self) -> None:
         for key, ok, expected in (

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from crossagent.errors import RecipeError, lookup
+from crossagent.rollout.config import NOT_OFFERED
+from crossagent.training.functions import ESTIMATOR, LOSS, check_name, find_function
 
 BASELINES = ("none", "mean", "leave-one-out")
 SCALES = ("none", "group", "batch", "whiten")
@@ -98,15 +102,23 @@ class GRPOConfig:
 
     # -- advantages
     estimator: str = "group"
-    """``group``: one advantage per trajectory. ``gigpo`` adds a part per turn, from turns of the group in the same state."""
+    """``group``: one advantage per trajectory. ``gigpo`` adds a part per turn, from turns of the group in the same state.
+    Or ``module:function`` with the signature of ``trajectory_advantages``."""
     baseline: str = "mean"
-    """``none``, ``mean``, ``leave-one-out``: over the trajectories of a group."""
+    """``none``, ``mean``, ``leave-one-out`` (RLOO): over the trajectories of a group."""
     scale: str = "none"
-    """``none``, ``group`` (÷ std: erases the size of λ), ``batch``, ``whiten``."""
+    """``none`` (Dr. GRPO), ``group`` (GRPO: ÷ std of the group, erases the size of λ), ``batch`` (÷ std of all returns that
+    train), ``whiten`` (all centred returns: with baseline ``mean``, REINFORCE++-baseline)."""
     gigpo_gamma: float = 0.95
     gigpo_weight: float = 1.0
     invalid_penalty: float = 0.1
     """Taken off the return for each response that is no action."""
+    overlong_buffer: int = 0
+    """Length cache of the soft overlong punishment (DAPO): the last so many tokens before the longest response cost
+    linearly more, up to ``overlong_weight`` off the return per response; 0: none."""
+    overlong_weight: float = 1.0
+    overlong_filter: bool = False
+    """Trajectories that end in a response cut at the token limit count in the baseline, but their tokens do not train."""
     filter_zero_variance: bool = True
     """Leave out groups whose returns are all equal, before any normalisation."""
     drop_all_fail: bool = True
@@ -143,11 +155,16 @@ class GRPOConfig:
     max_length: int = 512
     """The constant of ``seq-mean-token-sum-norm``."""
     kl_coef: float = 0.0
-    """β of the KL to the policy the stage began with; 0: no reference is kept."""
+    """β of the KL to the reference; 0: no reference is kept."""
+    reference: str = "start"
+    """``start``: the policy the stage begins with; or the name of an earlier stage, whose policy is loaded beside."""
     kl: str = "k3"
     """``k1``, ``k2``, ``k3``."""
     kl_in: str = "loss"
     """``loss``, or ``reward`` (taken off the return, token by token)."""
+    kl_correction: bool = False
+    """Multiply the KL in the loss by the ratio: the gradient is then that of the reverse KL, also of k1 and k3 (DeepSeek-V3.2,
+    arXiv 2512.02556)."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     old_logprobs: str = "recompute"
@@ -165,6 +182,8 @@ class GRPOConfig:
     """Which policy the stage ends with: ``last``, or ``best`` of those evaluated."""
     checkpoint_every: int = 1
     """Iterations between checkpoints an interrupted stage resumes from; 0: none."""
+
+    NOT_OFFERED: ClassVar[Mapping[str, str]] = NOT_OFFERED
 
     def __post_init__(self) -> None:
         _at_least("iterations", self.iterations, 1)
@@ -186,12 +205,15 @@ class GRPOConfig:
             )
         if not self.temperature > 0:
             raise RecipeError(f"temperature: got {self.temperature}; expected > 0: greedy members would all be equal")
-        _one_of("estimator", self.estimator, ESTIMATORS)
+        check_name("estimator", self.estimator, ESTIMATORS)
         _one_of("baseline", self.baseline, BASELINES)
         _one_of("scale", self.scale, SCALES)
         _between("gigpo_gamma", self.gigpo_gamma, 0.0, 1.0)
         _not_negative("gigpo_weight", self.gigpo_weight)
         _not_negative("invalid_penalty", self.invalid_penalty)
+        _at_least("overlong_buffer", self.overlong_buffer, 0)
+        _not_negative("overlong_weight", self.overlong_weight)
+        self.check_overlong(self.max_new_tokens)
         _at_least("explore_members", self.explore_members, 0)
         _at_least("explore_turns", self.explore_turns, 1)
         if self.explore_members >= self.group_size:
@@ -203,8 +225,7 @@ class GRPOConfig:
         _one_of("curriculum", self.curriculum, ("uniform", "uncertain"))
         _between("curriculum_floor", self.curriculum_floor, 0.0, 0.25)
         _between("curriculum_decay", self.curriculum_decay, 0.0, 1.0)
-        if ":" not in self.loss:
-            _one_of("loss", self.loss, LOSSES)
+        check_name("loss", self.loss, LOSSES)
         _one_of("ratio", self.ratio, ("token", "sequence"))
         if not 0 < self.clip_low < 1:
             raise RecipeError(
@@ -218,8 +239,16 @@ class GRPOConfig:
         _not_negative("kl_coef", self.kl_coef)
         _one_of("kl", self.kl, KL_ESTIMATES)
         _one_of("kl_in", self.kl_in, ("loss", "reward"))
-        if self.kl_coef > 0 and self.kl == "k1" and self.kl_in == "loss":
+        if self.kl_coef > 0 and self.kl == "k1" and self.kl_in == "loss" and not self.kl_correction:
             raise RecipeError("kl: k1 in the loss has an expected gradient of 0; expected k2 or k3, or kl_in: reward")
+        if self.kl_correction and (self.kl == "k2" or self.kl_in == "reward"):
+            raise RecipeError(
+                "kl_correction: expected k1 or k3 in the loss; k2 has the right gradient, a reward has none"
+            )
+        if self.reference != "start" and not self.kl_coef:
+            raise RecipeError(
+                f"reference: got {self.reference!r} with kl_coef 0; expected kl_coef > 0: nothing else uses it"
+            )
         _not_negative("entropy_coef", self.entropy_coef)
         _one_of("old_logprobs", self.old_logprobs, ("recompute", "sampler"))
         _one_of("importance", self.importance, ("none", "truncate", "mask"))
@@ -237,6 +266,35 @@ class GRPOConfig:
         _one_of("keep", self.keep, ("last", "best"))
         if self.keep == "best" and not self.evaluate_every:
             raise RecipeError("keep: best needs evaluate_every > 0: only evaluated policies can be the best")
+
+    def check_overlong(self, limit: int) -> None:
+        """Refuse an ``overlong_buffer`` longer than the longest response; ``limit`` 0 is not known yet."""
+        if limit and self.overlong_buffer > limit:
+            raise RecipeError(
+                f"overlong_buffer: got {self.overlong_buffer}; expected at most {limit}, the longest response "
+                "(max_new_tokens): all of it would be punished"
+            )
+
+    def overlong(self, limit: int) -> tuple[int, int, float] | None:
+        """Return (limit, buffer, weight) of the soft overlong punishment; None: there is none."""
+        return (limit, self.overlong_buffer, self.overlong_weight) if self.overlong_buffer else None
+
+    def check_functions(self) -> None:
+        """Find the functions that are named ``module:function``. Imports the modules they are in, and nothing else.
+
+        Raises:
+            RecipeError: One cannot be found, or takes other arguments.
+        """
+        for name, known, signature in ((self.estimator, ESTIMATORS, ESTIMATOR), (self.loss, LOSSES, LOSS)):
+            if name not in known:
+                find_function(name, {}, signature)
+
+    def warnings(self, weights: Mapping[str, float]) -> list[str]:
+        """Return what works, but hardly as meant. ``weights`` is λ per space."""
+        if self.scale == "none" or not any(weights.values()):
+            return []
+        what = "each group's returns are divided by their own std" if self.scale == "group" else "returns are rescaled"
+        return [f"scale: {self.scale} with λ > 0: {what}, so λ no longer says what a cost is worth; expected none"]
 
 
 @dataclass
@@ -264,7 +322,7 @@ class StrlConfig(GRPOConfig):
                 "partial_credit: needs drop_all_fail: false; else groups in which nobody is right, where it would tell "
                 "members apart, are left out"
             )
-        if self.estimator != "group":
+        if self.estimator == "gigpo":
             raise RecipeError("estimator: a single turn has no steps to give credit to; expected group")
 
 
@@ -285,6 +343,8 @@ class RelabelConfig:
     """The most frequent space of the result has at most this many times the rows of the rarest; 0: as they come."""
     sft: SFTConfig = field(default_factory=lambda: SFTConfig(epochs=1.0, lr=2e-4))
     """The short supervised training on the result."""
+
+    NOT_OFFERED: ClassVar[Mapping[str, str]] = NOT_OFFERED
 
     def __post_init__(self) -> None:
         _at_least("states", self.states, 1)

@@ -9,7 +9,6 @@ gradient, and M·E steps are made however many turns were played.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import logging
 import math
@@ -25,12 +24,11 @@ import torch
 from torch import Tensor
 
 from crossagent.algorithms import (
+    ADVANTAGES,
     KL,
     LOSSES,
     aggregate,
     clip_fractions,
-    gigpo_advantages,
-    group_advantages,
     importance_weights,
     ratio,
 )
@@ -42,9 +40,16 @@ from crossagent.training.callbacks import Evaluator
 from crossagent.training.config import GRPOConfig
 from crossagent.training.data import Iterations
 from crossagent.training.fit import adamw, fit_stage, warmup_constant
-from crossagent.training.metrics import CollapseWatch, rollout_metrics, space_metrics
+from crossagent.training.functions import ESTIMATOR, LOSS, find_function
+from crossagent.training.metrics import (
+    CollapseWatch,
+    dropped_metrics,
+    rollout_metrics,
+    space_entropy,
+    space_metrics,
+)
 from crossagent.training.resume import load_module_state, restore_generators, save_module_state
-from crossagent.training.sources import GroupSource, Played, live_trajectories
+from crossagent.training.sources import GroupSource, Played, live_trajectories, trained_trajectories
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.types import Trajectory
 
@@ -58,7 +63,8 @@ class Scored:
     rows: list[Row]
     old: list[Tensor]
     ref: list[Tensor] | None
-    entropy: list[Tensor] | None
+    entropy: list[Tensor]
+    """At the sampling temperature, before the first update; without an old pass, as the update's first epoch saw it."""
 
 
 class GRPOModule(lightning.LightningModule):
@@ -74,11 +80,13 @@ class GRPOModule(lightning.LightningModule):
         *,
         seed: int = 0,
         on_trajectories: Callable[[int, Sequence[Trajectory]], None] = lambda *_: None,
+        reference: Policy | None = None,
     ) -> None:
-        """Train ``policy`` in place. The reference, if the loss has a KL term, is the policy as it is when training begins.
+        """Train ``policy`` in place. If there is a KL term, it is to ``reference``; None: to the policy as it is when
+        training begins.
 
         Raises:
-            RecipeError: ``config.loss`` names a function that does not exist.
+            RecipeError: ``config.estimator`` or ``config.loss`` names a function that does not exist.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -87,11 +95,13 @@ class GRPOModule(lightning.LightningModule):
         self.config = config
         self.seed = seed
         self.on_trajectories = on_trajectories
-        self.loss_function = _loss_function(config.loss)
+        self.estimator = find_function(config.estimator, ADVANTAGES, ESTIMATOR)
+        self.loss_function = find_function(config.loss, LOSSES, LOSS)
         self.metrics: dict[str, float] = {}
         """Of the last iteration."""
         self._generators: Mapping[str, Any] | None = None
         self.watch = CollapseWatch()
+        self._reference_policy = [reference or policy]
         self._reference: list[Reference] = []  # in a list, so that its weights are no part of this module
         self._reference_state: dict[str, Tensor] | None = None
 
@@ -105,7 +115,7 @@ class GRPOModule(lightning.LightningModule):
         with timed("time/rollout", metrics):
             played = self.source.play(iteration)
         self.on_trajectories(iteration + 1, played.trajectories)
-        keep = live_trajectories(played, self.config)
+        keep = trained_trajectories(played, self.config)
         layout = partial(
             rows_from_trajectories,
             played.trajectories,
@@ -122,10 +132,12 @@ class GRPOModule(lightning.LightningModule):
         scored.rows = layout(credit)
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
-        metrics |= _summary(played, keep, advantages, self.source)
+        metrics |= _summary(played, keep, advantages, self.source, self.config)
         if self.config.explore_members:
             metrics["explore/trajectories"] = float(len(paid))
             metrics["explore/weight"] = sum(paid.values()) / max(1, len(paid))
+        metrics |= space_entropy(_turn_entropies(scored, played), self.source.spaces)
+        metrics["rollout/episodes_per_second"] = len(played.trajectories) / max(metrics["time/rollout"], 1e-9)
         metrics["time/iteration"] = time.monotonic() - begun
         metrics["rollout/tokens_per_second"] = sum(len(r) for r in rows) / max(metrics["time/iteration"], 1e-9)
         self.metrics = metrics
@@ -149,12 +161,12 @@ class GRPOModule(lightning.LightningModule):
                 _scatter(old, batch.sampler_logprobs, indices, rows)
             if self._reference:
                 _scatter(ref, self._reference[0].logprobs(*asked, allowed=batch.allowed).logprobs, indices, rows)
-        return Scored(rows, old, ref if self._reference else None, entropy if recompute else None)
+        return Scored(rows, old, ref if self._reference else None, entropy)
 
     def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
-        """Return one advantage per trajectory and turn; NaN where a member was dropped.
+        """Return one advantage per trajectory and turn; NaN where the member was dropped or its group cannot teach.
 
-        The baseline is over trajectories; only GiGPO's step part looks at turns.
+        The baseline is over trajectories; only GiGPO's step part looks at turns. What does not train enters no statistic.
         """
         c = self.config
         rewards = [list(r) for r in played.rewards]
@@ -164,34 +176,33 @@ class GRPOModule(lightning.LightningModule):
                 for token, (turn, trains) in enumerate(zip(row.turns, row.loss_mask, strict=True)):
                     if trains:
                         rewards[row.trajectory][turn] -= float(penalty[token])
-        returns = torch.tensor(
-            [r if r != r else sum(own) for r, own in zip(played.returns, rewards, strict=True)], dtype=torch.float64
-        ).float()
-        group = torch.tensor([t.group for t in played.trajectories], dtype=torch.int64)
-        if c.estimator == "gigpo":
-            owner = [i for i, t in enumerate(played.trajectories) for _ in t.turns]
-            anchors: dict[str, int] = {}
-            keys = [
-                # A turn without a key is a state of its own: it is compared with nothing.
-                anchors.setdefault(turn.anchor_key or f"\0{i}/{k}", len(anchors))
-                for i, t in enumerate(played.trajectories)
-                for k, turn in enumerate(t.turns)
-            ]
-            flat = gigpo_advantages(
-                returns,
-                group,
-                torch.tensor([r for own in rewards for r in own]),
-                torch.tensor(owner, dtype=torch.int64),
-                torch.tensor(keys, dtype=torch.int64),
-                gamma=c.gigpo_gamma,
-                step_weight=c.gigpo_weight,
-                baseline=c.baseline,
-                scale=c.scale,
-            ).tolist()
-            values = iter(flat)
-            return [[next(values) for _ in t.turns] for t in played.trajectories]
-        whole = group_advantages(returns, group, baseline=c.baseline, scale=c.scale).tolist()
-        return [[a] * len(t.turns) for a, t in zip(whole, played.trajectories, strict=True)]
+        live = live_trajectories(played, c)
+        returns = [sum(own) if alive else math.nan for alive, own in zip(live, rewards, strict=True)]
+        anchors: dict[str, int] = {}
+        keys = [
+            # A turn without a key is a state of its own: it is compared with nothing.
+            anchors.setdefault(turn.anchor_key or f"\0{i}/{k}", len(anchors))
+            for i, t in enumerate(played.trajectories)
+            for k, turn in enumerate(t.turns)
+        ]
+        flat = self.estimator(
+            torch.tensor(returns, dtype=torch.float64).float(),
+            torch.tensor([t.group for t in played.trajectories], dtype=torch.int64),
+            torch.tensor([r for own in rewards for r in own], dtype=torch.float32),
+            torch.tensor([i for i, t in enumerate(played.trajectories) for _ in t.turns], dtype=torch.int64),
+            torch.tensor(keys, dtype=torch.int64),
+            baseline=c.baseline,
+            scale=c.scale,
+            gamma=c.gigpo_gamma,
+            step_weight=c.gigpo_weight,
+        )
+        if not isinstance(flat, Tensor) or flat.shape != (len(keys),):
+            got = tuple(flat.shape) if isinstance(flat, Tensor) else type(flat).__name__
+            raise RecipeError(
+                f"estimator: {c.estimator!r} returned {got}; expected a tensor of ({len(keys)},), one per turn"
+            )
+        values = iter(flat.tolist())
+        return [[next(values) for _ in t.turns] for t in played.trajectories]
 
     def update(self, scored: Scored, iteration: int) -> dict[str, float]:
         """Make the iteration's optimiser steps; returns means over trained tokens. Nothing to train: no step."""
@@ -219,12 +230,10 @@ class GRPOModule(lightning.LightningModule):
         self.policy.eval()
         metrics = totals.means()
         metrics["train/lr"] = float(optimiser.param_groups[0]["lr"])  # type: ignore[union-attr]
-        if scored.entropy is not None and scored.rows:
+        if scored.rows:
             masks = [torch.tensor(row.loss_mask) for row in scored.rows]
             taken = torch.cat([e[m] for e, m in zip(scored.entropy, masks, strict=True)])
             metrics["train/entropy"] = float(taken.mean())
-        elif totals.tokens:
-            metrics["train/entropy"] = totals.entropy / totals.tokens
         return metrics
 
     def minibatches(self, rows: Sequence[Row], iteration: int, epoch: int) -> list[list[int]]:
@@ -287,7 +296,7 @@ class GRPOModule(lightning.LightningModule):
                 ref = _padded([scored.ref[indices[i]] for i in part], width).to(mask.device)
                 kl = KL[c.kl](output.logprobs, ref)
                 if c.kl_in == "loss":
-                    per_token = per_token + c.kl_coef * kl
+                    per_token = per_token + c.kl_coef * (rho * kl if c.kl_correction else kl)
             if c.entropy_coef > 0:
                 per_token = per_token - c.entropy_coef * output.entropy
             loss = aggregate(
@@ -299,8 +308,9 @@ class GRPOModule(lightning.LightningModule):
                 max_length=c.max_length,
             )
             with torch.no_grad():
-                totals.add(loss, rho, old, batch, clips, kl, first)
-                totals.entropy += float(output.entropy.sum())
+                totals.add(loss, rho, KL["k3"](old, output.logprobs), old, batch, clips, kl, first)
+                if c.old_logprobs == "sampler" and not scored.entropy[indices[part[0]]].numel():
+                    _scatter(scored.entropy, output.entropy, [indices[i] for i in part], scored.rows)
             yield loss
 
     def _collate(self, rows: Sequence[Row]) -> Batch:
@@ -314,7 +324,7 @@ class GRPOModule(lightning.LightningModule):
                 f"trainer.devices: got {self.trainer.world_size} processes; expected 1: GRPO plays and trains in one process"
             )
         if self.config.kl_coef > 0 and not self._reference:
-            self._reference = [make_reference(self.policy)]
+            self._reference = [make_reference(self._reference_policy[0])]
             if self._reference_state is not None:
                 self._reference[0].load_state_dict(self._reference_state)
                 self._reference_state = None
@@ -351,7 +361,7 @@ class _Totals:
     def __init__(self) -> None:
         self.steps = self.skipped = 0
         self.norm = self.loss = 0.0
-        self.tokens = self.low = self.high = self.ratio = self.kl = self.gap = self.entropy = 0.0
+        self.tokens = self.low = self.high = self.ratio = self.kl = self.kl_old = self.gap = 0.0
         self.ratio_max = self.gap_max = self.first_deviation = 0.0
         self._kl_known = False
 
@@ -359,6 +369,7 @@ class _Totals:
         self,
         loss: Tensor,
         rho: Tensor,
+        moved: Tensor,
         old: Tensor,
         batch: Batch,
         clips: dict[str, float],
@@ -372,6 +383,7 @@ class _Totals:
         self.low, self.high = self.low + float(low), self.high + float(high)
         taken = rho[mask]
         self.ratio += float(taken.sum())
+        self.kl_old += float(moved[mask].sum())
         self.ratio_max = max(self.ratio_max, float(taken.max()))
         gap = torch.where(batch.explored, 0.0, old - batch.sampler_logprobs)[mask].abs()
         self.gap, self.gap_max = self.gap + float(gap.sum()), max(self.gap_max, float(gap.max()))
@@ -394,6 +406,7 @@ class _Totals:
                 "train/ratio_mean": self.ratio / n,
                 "train/ratio_max": self.ratio_max,
                 "train/ratio_first_deviation": self.first_deviation,
+                "train/kl_old": self.kl_old / n,
                 "train/clip_low": self.low / n,
                 "train/clip_high": self.high / n,
                 "train/sampler_gap_mean": self.gap / n,
@@ -404,8 +417,24 @@ class _Totals:
         return metrics
 
 
+def _turn_entropies(scored: Scored, played: Played) -> list[tuple[str | None, float, int]]:
+    """Return (space, sum of the entropy, tokens) of each trained turn."""
+    found = []
+    for row, entropy in zip(scored.rows, scored.entropy, strict=True):
+        owner = torch.where(torch.tensor(row.loss_mask), torch.tensor(row.turns), -1)
+        for turn in sorted({int(t) for t in owner if t >= 0}):
+            mine = entropy[owner == turn]
+            space = played.trajectories[row.trajectory].turns[turn].space
+            found.append((space, float(mine.double().sum()), len(mine)))
+    return found
+
+
 def _summary(
-    played: Played, keep: Sequence[bool], advantages: Sequence[Sequence[float]], source: GroupSource
+    played: Played,
+    keep: Sequence[bool],
+    advantages: Sequence[Sequence[float]],
+    source: GroupSource,
+    config: GRPOConfig,
 ) -> dict[str, float]:
     """Return the iteration's numbers about groups, episodes and spaces."""
     returns = played.returns
@@ -416,6 +445,7 @@ def _summary(
     usable = [members for members in live.values() if len(members) >= 2]
     count = max(1, len(usable))
     metrics = rollout_metrics(played.trajectories, returns, source.weights)
+    metrics |= dropped_metrics(played.trajectories, returns, keep, drop_all_fail=config.drop_all_fail)
     metrics |= {
         "group/zero_variance": sum(len({returns[i] for i in m}) == 1 for m in usable) / count,
         "group/all_fail": sum(not any(played.trajectories[i].success for i in m) for m in usable) / count,
@@ -466,24 +496,14 @@ def _padded(values: Sequence[Tensor], width: int) -> Tensor:
     return result
 
 
-def _loss_function(name: str) -> Callable[..., Tensor]:
-    if ":" not in name:
-        return LOSSES[name]
-    module, _, function = name.partition(":")
-    try:
-        found: Callable[..., Tensor] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(
-            f"loss: cannot load {name!r}: {error}; expected module:function, or one of {list(LOSSES)}"
-        ) from error
-    return found
-
-
-def train_grpo(policy: Policy, source: GroupSource, config: GRPOConfig, run: StageRun) -> StageResult:
+def train_grpo(
+    policy: Policy, source: GroupSource, config: GRPOConfig, run: StageRun, *, reference: Policy | None = None
+) -> StageResult:
     """Train ``policy`` in place on what ``source`` plays; writes ``metrics.jsonl`` and ``checkpoint/``.
 
     One row of metrics per iteration. A stage that was stopped goes on from its resume point, bit by bit. With
-    ``keep: best`` the checkpoint, and ``policy``, are the best of those that ``run.evaluate`` saw.
+    ``keep: best`` the checkpoint, and ``policy``, are the best of those that ``run.evaluate`` saw. The KL is to ``reference``;
+    None: to ``policy`` as it begins.
 
     Raises:
         RecipeError: ``evaluate_every`` without ``run.evaluate``.
@@ -491,7 +511,7 @@ def train_grpo(policy: Policy, source: GroupSource, config: GRPOConfig, run: Sta
     """
     if config.evaluate_every and run.evaluate is None:
         raise RecipeError(f"{run.name}.evaluate_every: this run has nothing to evaluate with; set it to 0")
-    module = GRPOModule(policy, source, config, seed=run.seed, on_trajectories=run.on_trajectories)
+    module = GRPOModule(policy, source, config, seed=run.seed, on_trajectories=run.on_trajectories, reference=reference)
     callbacks: list[lightning.Callback] = []
     if config.evaluate_every and run.evaluate is not None:
         callbacks.append(Evaluator(run.evaluate, config.evaluate_every, config.keep == "best", run.directory))

@@ -6,8 +6,9 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
+from crossagent.envs.worker import FailureKind
 from crossagent.types import StopReason, Trajectory
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,13 @@ def mean(values: Sequence[float]) -> float:
 def rollout_metrics(
     trajectories: Sequence[Trajectory], returns: Sequence[float], weights: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return what was played, failures left out of every mean: success, return, length, cost, endings, dropped."""
+    """Return what was played, failures left out of every mean: success, return, length, cost, endings, dropped.
+
+    Args:
+        trajectories: All of an iteration.
+        returns: R of each; NaN for one that was dropped.
+        weights: λ per space.
+    """
     live = [(t, r) for t, r in zip(trajectories, returns, strict=True) if not math.isnan(r)]
     turns = [turn for t, _ in live for turn in t.turns]
     stops = Counter(t.stop_reason for t in trajectories)
@@ -35,10 +42,71 @@ def rollout_metrics(
         "rollout/cost": mean([t.weighted_cost(weights) for t, _ in live]),
         "rollout/invalid": mean([float(bool(turn.invalid)) for turn in turns]),
         "rollout/response_tokens": mean([float(len(turn.response_ids)) for turn in turns]),
+        "rollout/response_tokens_max": float(max((len(turn.response_ids) for turn in turns), default=math.nan)),
+        "rollout/cut": mean([float(turn.finish_reason == "length") for turn in turns]),
     }
     for reason in StopReason:
         metrics[f"stop/{reason.value}"] = stops[reason] / max(1, len(trajectories))
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+
+def dropped_metrics(
+    trajectories: Sequence[Trajectory], returns: Sequence[float], trained: Sequence[bool], *, drop_all_fail: bool
+) -> dict[str, float]:
+    """Return how many trajectories do not train, by cause; every trajectory that does not has one, and they add up.
+
+    ``dropped/<kind of failure>``: its world. ``dropped/no_turn``: it ended before its first turn. ``dropped/group_too_small``:
+    failures left its group fewer than two members. ``dropped/all_fail``, ``dropped/zero_variance``: its group cannot teach.
+    ``dropped/overlong``: it was cut at the token limit, and such do not train.
+
+    Args:
+        trajectories: All of an iteration.
+        returns: R of each; NaN for one that failed or has no turn.
+        trained: Which of them train.
+        drop_all_fail: Whether groups without any success are left out.
+    """
+    causes = Counter(dict.fromkeys(CAUSES, 0))
+    groups: dict[int, list[int]] = {}
+    for index, trajectory in enumerate(trajectories):
+        if not math.isnan(returns[index]):
+            groups.setdefault(trajectory.group, []).append(index)
+    for index, trajectory in enumerate(trajectories):
+        if trained[index]:
+            continue
+        live = groups.get(trajectory.group, [])
+        if trajectory.stop_reason is StopReason.failure:
+            kind = trajectory.failure.partition(":")[0]
+            causes[kind if kind in CAUSES else "other"] += 1
+        elif math.isnan(returns[index]):
+            causes["no_turn"] += 1
+        elif len(live) < 2:
+            causes["group_too_small"] += 1
+        elif drop_all_fail and not any(trajectories[i].success for i in live):
+            causes["all_fail"] += 1
+        elif len({returns[i] for i in live}) == 1:
+            causes["zero_variance"] += 1
+        else:
+            causes["overlong"] += 1
+    return {f"dropped/{cause}": float(number) for cause, number in causes.items()}
+
+
+CAUSES = (*get_args(FailureKind), "other", "no_turn", "group_too_small", "all_fail", "zero_variance", "overlong")
+"""Why a trajectory does not train, in the order in which they are looked for."""
+
+
+def space_entropy(turns: Sequence[tuple[str | None, float, int]], spaces: Sequence[str]) -> dict[str, float]:
+    """Return ``space/<id>/entropy``: nats per trained token, at the sampling temperature, of the turns in each space.
+
+    Args:
+        turns: (space, sum of the entropy over its trained tokens, number of those) of each trained turn.
+        spaces: Those of the run.
+    """
+    metrics: dict[str, float] = {}
+    for space in spaces:
+        tokens = sum(count for name, _, count in turns if name == space)
+        if tokens:
+            metrics[f"space/{space}/entropy"] = sum(total for name, total, _ in turns if name == space) / tokens
+    return metrics
 
 
 def space_metrics(
@@ -46,6 +114,7 @@ def space_metrics(
 ) -> dict[str, float]:
     """Return, per space: ``share`` of turns, ``success`` of the trajectories that used it, ``valid`` share of its turns,
     ``failed`` share of its valid turns whose action did not do what it says, ``cost`` per turn before λ, mean ``advantage``.
+    And the entropy of the shares, in nats: log N where N spaces are used alike, 0 where one has taken over.
 
     Args:
         trajectories: Live ones.
@@ -71,6 +140,8 @@ def space_metrics(
     nobody = sum(1 for t in trajectories for turn in t.turns if turn.space not in spaces)
     if total:
         metrics["space/none/share"] = nobody / total
+        shares = [value for name, value in metrics.items() if name.endswith("/share") and value > 0]
+        metrics["rollout/space_entropy"] = -sum(share * math.log(share) for share in shares) + 0.0
     return metrics
 
 

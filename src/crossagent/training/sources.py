@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from crossagent.algorithms import live_groups
+from crossagent.algorithms import live_groups, overlong_penalty
 from crossagent.envs.recording import Demonstration
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.errors import CrossAgentError, RecipeError
@@ -74,12 +74,24 @@ class GroupSource(Protocol):
         """Take it back."""
 
 
-def turn_rewards(trajectory: Trajectory, weights: Mapping[str, float], invalid_penalty: float) -> tuple[float, ...]:
-    """Return R = 1[success] − Σ λ·cost − penalty·(invalid turns), turn by turn; success is earned on the last turn."""
+def turn_rewards(
+    trajectory: Trajectory,
+    weights: Mapping[str, float],
+    invalid_penalty: float,
+    overlong: tuple[int, int, float] | None = None,
+) -> tuple[float, ...]:
+    """Return R = 1[success] − Σ λ·cost − penalties, turn by turn; success is earned on the last turn.
+
+    Penalties are ``invalid_penalty`` per response that is no action and, with ``overlong`` = (limit, buffer, weight), the
+    soft overlong punishment of each response; see :func:`crossagent.algorithms.overlong_penalty`.
+    """
     rewards = [
         -weights.get(turn.space or "", 0.0) * turn.cost - (invalid_penalty if turn.invalid else 0.0)
         for turn in trajectory.turns
     ]
+    if overlong is not None:
+        lengths = torch.tensor([len(turn.response_ids) for turn in trajectory.turns], dtype=torch.int64)
+        rewards = [r + less for r, less in zip(rewards, overlong_penalty(lengths, *overlong).tolist(), strict=True)]
     if trajectory.success and rewards:
         rewards[-1] += 1.0
     return tuple(rewards)
@@ -197,7 +209,9 @@ class MtrlSource:
             for k, index in enumerate(picked):
                 self.picker.update(index, [t for t in played if t.group == start + k])
             trajectories += played
-            rewards += [turn_rewards(t, self.weights, c.invalid_penalty) for t in played]
+            rewards += [
+                turn_rewards(t, self.weights, c.invalid_penalty, c.overlong(self.params.max_new_tokens)) for t in played
+            ]
             keep = live_trajectories(Played(tuple(trajectories), tuple(rewards)), c)
             alive = {t.group for t, k in zip(trajectories, keep, strict=True) if k}
             start, wanted, rounds = start + wanted, c.groups - len(alive), rounds + 1
@@ -219,7 +233,7 @@ class MtrlSource:
 
 
 def live_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
-    """Return which trajectories train; see :func:`crossagent.algorithms.live_groups`."""
+    """Return which trajectories are of groups that can teach; see :func:`crossagent.algorithms.live_groups`."""
     if not played.trajectories:
         return []
     keep = live_groups(
@@ -230,6 +244,15 @@ def live_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
         drop_all_fail=config.drop_all_fail,
     )
     return [bool(k) for k in keep]
+
+
+def trained_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
+    """Return which trajectories train: those that live, less, with ``overlong_filter``, those cut at the token limit."""
+    live = live_trajectories(played, config)
+    return [
+        alive and not (config.overlong_filter and t.stop_reason is StopReason.cut)
+        for alive, t in zip(live, played.trajectories, strict=True)
+    ]
 
 
 # -- single turns -----------------------------------------------------------------------------------------------------
@@ -298,7 +321,9 @@ class StrlSource:
             for g, one in enumerate(judged)
             for m in range(c.group_size)
         ]
-        rewards = tuple(turn_rewards(t, {}, c.invalid_penalty) for t in trajectories)
+        rewards = tuple(
+            turn_rewards(t, {}, c.invalid_penalty, c.overlong(self.params.max_new_tokens)) for t in trajectories
+        )
         if c.partial_credit:
             credits = [c.partial_credit * one.agreement(m) for one in judged for m in range(c.group_size)]
             rewards = tuple(

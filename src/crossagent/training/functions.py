@@ -1,0 +1,80 @@
+"""Functions that a recipe names by path, ``module:function``. Found and checked before anything is loaded; loads no torch itself."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crossagent.errors import RecipeError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How the functions of one option are called."""
+
+    key: str
+    """The option's name in a recipe."""
+    positional: tuple[str, ...]
+    keywords: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.positional)}, *, {', '.join(self.keywords)}) -> Tensor"
+
+
+ESTIMATOR = Signature(
+    "estimator",
+    ("returns", "group", "rewards", "trajectory", "anchor"),
+    ("baseline", "scale", "gamma", "step_weight"),
+)
+"""See :func:`crossagent.algorithms.trajectory_advantages`."""
+LOSS = Signature("loss", ("ratio", "advantages"), ("clip_low", "clip_high", "dual_clip"))
+"""See :func:`crossagent.algorithms.clipped_loss`."""
+
+
+def check_name(key: str, name: str, known: Sequence[str]) -> None:
+    """Refuse what is neither a known name nor of the form ``module:function``; imports nothing.
+
+    Raises:
+        RecipeError: It is neither.
+    """
+    if name in known:
+        return
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise RecipeError(f"unknown {key} value {name!r}. {did_you_mean(name, list(known))} Or module:function.")
+    if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise RecipeError(f"{key}: got {name!r}; expected module:function, e.g. my_package.credit:{key}")
+
+
+def find_function(name: str, table: Mapping[str, Callable[..., Any]], signature: Signature) -> Callable[..., Any]:
+    """Return ``table[name]``, or the function at the path ``name``, which can be called as ``signature`` says.
+
+    Raises:
+        RecipeError: The module cannot be imported, has no such function, or the function takes other arguments.
+    """
+    check_name(signature.key, name, list(table))
+    if name in table:
+        return table[name]
+    module, _, function = name.partition(":")
+    where = f"{signature.key}: {name!r}"
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as error:  # a module of the user's may raise anything
+        raise RecipeError(
+            f"{where}: cannot import {module} ({type(error).__name__}: {error}); expected an installed module, or one in a "
+            "directory of PYTHONPATH"
+        ) from error
+    found = getattr(loaded, function, None)
+    if not callable(found):
+        names = [n for n, value in vars(loaded).items() if callable(value) and not n.startswith("_")]
+        kind = "has no function" if found is None else "holds, but not as a function,"
+        raise RecipeError(f"{where}: {module} {kind} {function!r}. {did_you_mean(function, names)}")
+    try:
+        inspect.signature(found).bind(*signature.positional, **dict.fromkeys(signature.keywords))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{where}: cannot be called as {signature} ({error}); end its parameters with **_") from error
+    result: Callable[..., Any] = found
+    return result
