@@ -12,12 +12,13 @@ from training_kit import WordSource, stage, tiny_policy
 
 from crossagent.algorithms import ADVANTAGES, LOSSES, clipped_loss, trajectory_advantages
 from crossagent.errors import RecipeError
-from crossagent.policy.model import Policy
+from crossagent.policy.model import Policy, make_reference
+from crossagent.rollout.batch import rows_from_trajectories
 from crossagent.training import functions
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import ESTIMATORS, GRPOConfig
 from crossagent.training.functions import ESTIMATOR, LOSS, find_function
-from crossagent.training.grpo import GRPOModule, train_grpo
+from crossagent.training.grpo import GRPOModule, _Totals, train_grpo
 from crossagent.training.sources import Played, live_trajectories, trained_trajectories, turn_rewards
 from crossagent.types import StopReason
 
@@ -187,3 +188,24 @@ def test_the_kl_is_to_the_reference_that_was_given(tmp_path: Path) -> None:
         train_grpo(policy, WordSource(policy), config, stage(tmp_path / name), reference=reference)
         kl.append(read_metrics(tmp_path / name / "metrics.jsonl")[0]["train/kl"])
     assert kl[0] < 1e-2 < kl[1]
+
+
+def test_the_entropy_bonus_is_taken_off_the_loss_and_kl_is_added_to_it(policy: Policy, played: Played) -> None:
+    def loss(**options: object) -> tuple[float, float, float]:
+        module = GRPOModule(policy, WordSource(policy), replace(SMALL, aggregation="token-mean", **options))
+        if module.config.kl_coef:
+            module._reference = [make_reference(tiny_policy(seed=1))]
+        scored = module.score(rows_from_trajectories(played.trajectories))
+        totals = _Totals()
+        with torch.no_grad():
+            value = sum(float(part) for part in module.losses(scored, range(len(scored.rows)), totals, True))
+        masks = [torch.tensor(row.loss_mask) for row in scored.rows]
+        entropy = torch.cat([own[m] for own, m in zip(scored.entropy, masks, strict=True)]).mean()
+        return value, float(entropy), totals.kl / totals.tokens
+
+    plain, entropy, _ = loss()
+    assert entropy > 1
+    assert loss(entropy_coef=0.5)[0] - plain == pytest.approx(-0.5 * entropy, rel=1e-4)
+    with_kl, _, kl = loss(kl_coef=0.5)
+    assert kl > 0.1
+    assert with_kl - plain == pytest.approx(0.5 * kl, rel=1e-4)
