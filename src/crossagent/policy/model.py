@@ -10,6 +10,7 @@ import contextlib
 import copy
 import inspect
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -395,11 +396,13 @@ def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars off the terminal; ours are elsewhere."""
+    """Keep transformers' progress bars off the terminal, ours are elsewhere; and what peft does, which no user can change."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            yield
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
