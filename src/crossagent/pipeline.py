@@ -65,9 +65,9 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
             return show_complete(directory.path, console)
         stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
         work = _Work.open(plan, directory, stack)
+        say_where(work)
         for text in plan.recipe.warnings:
             log.warning("%s", text)
-        say_where(work)
         if not plan.recipe.makes_tokenizer:
             train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
         if plan.recipe.needs_demonstrations:

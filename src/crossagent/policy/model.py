@@ -10,6 +10,7 @@ import contextlib
 import copy
 import inspect
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -297,10 +298,10 @@ class Reference:
     the bare base: switching adapters off would be another policy) and shares the base weights.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        """Freeze ``policy`` as it is now."""
-        if policy.config.lora is None:
-            self._policy = copy.deepcopy(policy).eval().requires_grad_(False)
+    def __init__(self, policy: Policy, *, spare: bool = False) -> None:
+        """Freeze ``policy`` as it is now; one that is ``spare``, trained by nobody, itself instead of a copy."""
+        if policy.config.lora is None or spare:
+            self._policy = (policy if spare else copy.deepcopy(policy)).eval().requires_grad_(False)
             self._kept: dict[str, Tensor] = {}
         else:
             self._policy = policy
@@ -370,9 +371,9 @@ def _constrained(
     return logits.index_put((at,), logits[at].masked_fill(~open_, -torch.inf))
 
 
-def make_reference(policy: Policy) -> Reference:
-    """Return the policy as it is now, frozen, for the KL term."""
-    return Reference(policy)
+def make_reference(policy: Policy, *, spare: bool = False) -> Reference:
+    """Return the policy as it is now, frozen, for the KL term; see :class:`Reference`."""
+    return Reference(policy, spare=spare)
 
 
 def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str]) -> Policy:
@@ -395,11 +396,13 @@ def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars off the terminal; ours are elsewhere."""
+    """Keep transformers' progress bars off the terminal, ours are elsewhere; and what peft does, which no user can change."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            yield
     finally:
         if shown:
             transformers_logging.enable_progress_bar()

@@ -324,7 +324,9 @@ class GRPOModule(lightning.LightningModule):
                 f"trainer.devices: got {self.trainer.world_size} processes; expected 1: GRPO plays and trains in one process"
             )
         if self.config.kl_coef > 0 and not self._reference:
-            self._reference = [make_reference(self._reference_policy[0])]
+            self._reference = [
+                make_reference(self._reference_policy[0], spare=self._reference_policy[0] is not self.policy)
+            ]
             if self._reference_state is not None:
                 self._reference[0].load_state_dict(self._reference_state)
                 self._reference_state = None
