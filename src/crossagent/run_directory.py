@@ -63,7 +63,6 @@ class RunDirectory:
             "recipe_sha256": recipe.sha256,
             "recipe": recipe.identity(),
             "steps": {},
-            "mlflow": {},
         }
         write_text(path / RECIPE_FILE, to_yaml(recipe))
         write_json(state_file, state)
@@ -95,17 +94,6 @@ class RunDirectory:
             shutil.rmtree(self.path, ignore_errors=True)
             with suppress(OSError):  # other runs live there
                 self.path.parent.rmdir()
-
-    @property
-    def mlflow_runs(self) -> dict[str, str]:
-        """Stage → MLflow run id, so that a continued run continues there too."""
-        return dict(self._state["mlflow"])
-
-    def keep_mlflow_runs(self, run_ids: Mapping[str, str]) -> None:
-        """Remember MLflow's run ids."""
-        if self._state["mlflow"] != run_ids:
-            self._state["mlflow"] = dict(run_ids)
-            write_json(self.path / "state.json", self._state)
 
     # -- paths ---------------------------------------------------------------------------------------------------
     @property

@@ -233,7 +233,7 @@ class _Sender(threading.Thread):
     def __init__(self, uri: str, spool: Spool) -> None:
         super().__init__(name="crossagent-tracking", daemon=True)
         self._uri, self._spool = uri, spool
-        self._ending = threading.Event()
+        self._ending, self._abandoned = threading.Event(), False
         self._progress = time.monotonic()
         self._warned = False
 
@@ -243,6 +243,8 @@ class _Sender(threading.Thread):
         self._ending.set()
         while self.is_alive() and time.monotonic() - self._progress < patience_s:
             self.join(0.05)
+        self._abandoned = True
+        self.join(1.0)
 
     def run(self) -> None:
         with self._spool.sending() as mine:
@@ -251,7 +253,7 @@ class _Sender(threading.Thread):
 
     def _send_forever(self) -> None:
         sink, pause = Sink(self._uri, self._spool), SEND_EVERY_S
-        while True:
+        while not self._abandoned:
             last = self._ending.is_set()  # before the spool is read: what was logged until then is sent
             try:
                 self._spool.sync()
