@@ -6,6 +6,7 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -53,6 +54,7 @@ from crossagent.training.sources import MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.types import Trajectory
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 UNTRAINED = "untrained"
 
@@ -218,13 +220,20 @@ def publish(work: _Work, stage: str = "") -> dict[str, Any]:
         if stage:
             plots.plot_stage(directory.stage(stage) / "metrics.jsonl", curves, f"{recipe.run_name}: {stage}")
     if recipe.tracking.report:
-        write_report([directory.path], directory.path / REPORT)
+        _report(directory)
     for path in [directory.summary, directory.path / REPORT, *sorted(directory.path.glob("*.png"))]:
         if path.is_file():
             work.tracker.log_artifact(path)
     if stage and curves.is_file():
         work.tracker.log_artifact(curves, run=stage)
     return content
+
+
+def _report(directory: RunDirectory) -> None:
+    try:
+        write_report([directory.path], directory.path / REPORT)
+    except Exception as error:  # a page about the run must not end the run
+        log.warning("%s was not written (%s: %s)", directory.path / REPORT, type(error).__name__, error)
 
 
 def summarize(work: _Work) -> None:

@@ -133,7 +133,9 @@ class TrackingConfig:
         if self.system_metrics_s < 0:
             raise RecipeError(f"system_metrics_s: got {self.system_metrics_s}; expected seconds, or 0 for none")
         if self.trajectories < 0:
-            raise RecipeError(f"trajectories: got {self.trajectories}; expected a number of trajectories, or 0 for none")
+            raise RecipeError(
+                f"trajectories: got {self.trajectories}; expected a number of trajectories, or 0 for none"
+            )
 
 
 @dataclass

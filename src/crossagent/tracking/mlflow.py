@@ -11,27 +11,19 @@ import hashlib
 import logging
 import math
 import os
-import threading
-import time
 import uuid
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from crossagent.rollout.store import save_trajectories
 from crossagent.tracking import traces
-from crossagent.tracking.mlflow_sink import Sink, import_mlflow
+from crossagent.tracking.mlflow_sink import import_mlflow
+from crossagent.tracking.sender import SYNC, Sender
 from crossagent.tracking.spool import FOLDER, Spool, redacted
 from crossagent.types import Trajectory
 
 log = logging.getLogger(__name__)
-SEND_EVERY_S = 5.0
-"""Records are sent in batches of this many seconds: one call of MLflow for many rows."""
-BACK_OFF_S = (1.0, 60.0)
-"""First and longest pause before trying again."""
-READ_AT_ONCE = 2000
-ATTEMPT = "crossagent sync"
 
 
 def tracking_uri(chosen: str | None, directory: Path | None) -> str:
@@ -57,13 +49,15 @@ class Tracker:
         """
         self._uri, self._experiment, self._name, self._directory = uri, experiment, run_name, directory
         self._spool = Spool(directory / FOLDER)
-        self._thread: _Sender | None = None
+        self._thread: Sender | None = None
         self._monitor: Any = None
         self._declared: set[str] = set()
         self._last: dict[tuple[str, str], int] = {}
         self._once: set[tuple[str, str, str]] = set()
 
-    def start(self, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, system_metrics_s: float = 0) -> None:
+    def start(
+        self, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, system_metrics_s: float = 0
+    ) -> None:
         """Begin or continue the parent run, and begin to send.
 
         Args:
@@ -80,8 +74,22 @@ class Tracker:
             from crossagent.tracking.system_metrics import start_monitor
 
             first = max((step for (_, key), step in self._last.items() if key.startswith("system/")), default=-1) + 1
-            self._monitor = start_monitor(lambda values, step: self.log_metrics("", values, step), system_metrics_s, first)
-        self._thread = _Sender(self._uri, self._spool)
+            self._monitor = start_monitor(
+                lambda values, step: self.log_metrics("", values, step), system_metrics_s, first
+            )
+        self._thread = Sender(self._uri, self._spool)
+        self._thread.start()
+
+    def resume(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Add to the parent run what comes later, an evaluation say, without opening it again; begin it where there is none."""
+        if not self._uri:
+            return
+        self._recall()
+        if "" not in self._declared:
+            self.begin("", self._name, params, tags)
+            self.end()
+        import_mlflow()
+        self._thread = Sender(self._uri, self._spool)
         self._thread.start()
 
     def begin(
@@ -141,7 +149,9 @@ class Tracker:
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
             where = os.path.relpath(path, self._directory)
-            self._spool.append("dataset", run, path=where, name=name, digest=digest, context=context, profile=dict(profile))
+            self._spool.append(
+                "dataset", run, path=where, name=name, digest=digest, context=context, profile=dict(profile)
+            )
 
     def log_trajectories(
         self,
@@ -196,7 +206,7 @@ class Tracker:
                 "%d records are not yet in MLflow (%s); `%s %s`, or the next run of this recipe, sends them",
                 left,
                 redacted(self._uri),
-                ATTEMPT,
+                SYNC,
                 self._directory,
             )
         return left
@@ -227,80 +237,6 @@ class Tracker:
                 self._once.add((op, run, f"{content['name']}/{content['context']}"))
 
 
-class _Sender(threading.Thread):
-    """Sends the spool, again and again, until it is told to finish. A daemon: a server that hangs holds no process up."""
-
-    def __init__(self, uri: str, spool: Spool) -> None:
-        super().__init__(name="crossagent-tracking", daemon=True)
-        self._uri, self._spool = uri, spool
-        self._ending, self._abandoned = threading.Event(), False
-        self._progress = time.monotonic()
-        self._warned = False
-
-    def finish(self, patience_s: float) -> None:
-        """Wait until all is sent, or nothing has gone through for ``patience_s`` seconds."""
-        self._progress = time.monotonic()
-        self._ending.set()
-        while self.is_alive() and time.monotonic() - self._progress < patience_s:
-            self.join(0.05)
-        self._abandoned = True
-        self.join(1.0)
-
-    def run(self) -> None:
-        with self._spool.sending() as mine:
-            if mine:  # else another process sends this run's records, ours among them
-                self._send_forever()
-
-    def _send_forever(self) -> None:
-        sink, pause = Sink(self._uri, self._spool), SEND_EVERY_S
-        while not self._abandoned:
-            last = self._ending.is_set()  # before the spool is read: what was logged until then is sent
-            try:
-                self._spool.sync()
-                while records := list(islice(self._spool.records(sink.sent.offset), READ_AT_ONCE)):
-                    before = sink.sent.rejected
-                    sink.apply(records)
-                    self._progress = time.monotonic()
-                    if sink.sent.rejected > before:
-                        log.warning("MLflow refused %d records; %s holds them, with the reasons",
-                                    sink.sent.rejected - before, self._spool.directory / "rejected.jsonl")  # fmt: skip
-                pause, self._warned = SEND_EVERY_S, False
-                if last:
-                    return
-            except Exception as error:
-                sink = Sink(self._uri, self._spool)  # a fresh client, and what has arrived so far
-                pause = BACK_OFF_S[0] if pause == SEND_EVERY_S else min(2 * pause, BACK_OFF_S[1])
-                if not self._warned:
-                    self._warned = True
-                    log.warning(
-                        "MLflow at %s does not answer (%s); the run goes on, its records wait in %s",
-                        redacted(self._uri),
-                        _brief(error),
-                        self._spool.path,
-                    )
-            if last:
-                time.sleep(0.5)  # finish() decides how often that is worth it
-            else:
-                self._ending.wait(pause)
-
-
-def sync(directory: Path, uri: str, patience_s: float = 60.0) -> int:
-    """Send what a run's spool holds and a target does not have. Returns the number of records that are still left."""
-    spool = Spool(directory / FOLDER)
-    if not spool.pending(uri):
-        return 0
-    import_mlflow()
-    sender = _Sender(uri, spool)
-    sender.start()
-    sender.finish(patience_s)
-    return spool.pending(uri)
-
-
-def pending(directory: Path, uri: str) -> int:
-    """Return how many records of a run a target does not have yet."""
-    return Spool(directory / FOLDER).pending(uri) if uri else 0
-
-
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested mapping as one of dotted keys; lists stay values."""
     flat: dict[str, Any] = {}
@@ -314,11 +250,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _text(key: str, value: Any) -> str:
     return redacted(str(value)) if key.endswith("uri") and value else str(value)
-
-
-def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}{'…' if len(text) > 200 else ''}"
 
 
 def _is_finite(value: object) -> bool:

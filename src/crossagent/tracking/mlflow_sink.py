@@ -41,7 +41,7 @@ def import_mlflow() -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     }.items():
         os.environ.setdefault(name, value)
-    import mlflow.tracking
+    import mlflow.tracking  # noqa: F401
 
     for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new file's migrations are nobody's news
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -85,6 +85,7 @@ class Sink:
     # -- one record ----------------------------------------------------------------------------------------------
     @property
     def client(self) -> Any:
+        """MLflow's client, made when it is first needed: that opens, and may have to make, a database."""
         if self._client is None:
             import_mlflow()
             from mlflow.tracking import MlflowClient
@@ -124,7 +125,10 @@ class Sink:
                 if content.get("parent") is not None:
                     tags["mlflow.parentRunId"] = self._id(content["parent"])
                 run = self.client.create_run(
-                    experiment, run_name=content["name"], start_time=content["t"], tags={k: v[:5000] for k, v in tags.items()}
+                    experiment,
+                    run_name=content["name"],
+                    start_time=content["t"],
+                    tags={k: v[:5000] for k, v in tags.items()},
                 )
                 self.sent.runs[name] = run.info.run_id
         self._params({"run": name, "values": content.get("params", {})})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,12 +24,13 @@ def model_card(run_name: str, recipe: Mapping[str, Any], summary: Mapping[str, A
         for kind, cell in kinds.items()
     ]
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    model = recipe["policy"]["model"]
+    base = "" if model.startswith("scratch-") else f"base_model: {json.dumps(model)}\n"
     stages = " → ".join(stage["stage"] for stage in summary["stages"])
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
-base_model: {recipe["policy"]["model"]}
-tags: [crossagent, agent, reinforcement-learning]
+{base}tags: [crossagent, agent, reinforcement-learning]
 ---
 
 # {run_name}

@@ -68,7 +68,10 @@ class ProgressTask:
         self._metrics = dict(metrics or {})
         if "sft/tokens" in self._metrics:
             self._tokens += self._metrics["sft/tokens"]
-            self._metrics = {**self._metrics, "rollout/tokens_per_second": self._tokens / max(now - self._started, 1e-9)}
+            self._metrics = {
+                **self._metrics,
+                "rollout/tokens_per_second": self._tokens / max(now - self._started, 1e-9),
+            }
         if self._bar is not None:
             self._display._bars.update(self._bar, completed=done, total=self._total, what=self._what())  # type: ignore[union-attr]
             return

@@ -57,7 +57,11 @@ def render(data: Sequence[Mapping[str, Any]]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("crossagent.tracking"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("crossagent.tracking"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     names = _distinct([run["name"] for run in data], [run["directory"] for run in data])
     named = [{**run, "name": name} for run, name in zip(data, names, strict=True)]
@@ -86,7 +90,9 @@ def sections(run: Mapping[str, Any]) -> list[Section]:
 
 def compare(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
     """Return the sections that put several runs side by side: the end, the way there, and how their recipes differ."""
-    end = Section("The end of each run", "The first agent of each run after its last stage; 95 % intervals.", folded=False)
+    end = Section(
+        "The end of each run", "The first agent of each run after its last stage; 95 % intervals.", folded=False
+    )
     suites = _unique(suite for run in runs for stage in run["stages"] for suite in stage["eval"])
     rows = []
     for suite in suites:
@@ -98,7 +104,9 @@ def compare(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
             stage, kind, cell = last
             groups[run["name"]] = {"success": (cell["success"], *cell["ci95"])}
             seconds = sum(sum(s["seconds"].values()) for s in run["stages"])
-            rows.append([suite, run["name"], stage, kind, *_numbers(cell), run["recipe"].get("seed", ""), f"{seconds:.0f}"])
+            rows.append(
+                [suite, run["name"], stage, kind, *_numbers(cell), run["recipe"].get("seed", ""), f"{seconds:.0f}"]
+            )
         if groups:
             end.charts.append(charts.interval_chart(f"{suite}: success at the end", groups))
     columns = ["suite", "run", "after", "agent", *_NUMBERS, "seed", "seconds"]
@@ -120,11 +128,15 @@ def compare(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
             if len(lines) > 1:
                 way.charts.append(charts.line_chart(f"{stage}: {metric}", lines, percent=metric == "rollout/success"))
     flat = [flatten(run["recipe"]) for run in runs]
-    keys = [key for key in _unique(key for tree in flat for key in tree) if len({str(tree.get(key)) for tree in flat}) > 1]
+    keys = [
+        key for key in _unique(key for tree in flat for key in tree) if len({str(tree.get(key)) for tree in flat}) > 1
+    ]
     recipes = Section("How the recipes differ", folded=False)
     if keys:
         rows = [[key, *(str(tree.get(key, "")) for tree in flat)] for key in keys]
-        recipes.tables.append(Table("Keys with different values", ["key", *(run["name"] for run in runs)], rows, text=99))
+        recipes.tables.append(
+            Table("Keys with different values", ["key", *(run["name"] for run in runs)], rows, text=99)
+        )
     else:
         recipes.about = "They do not: it is the same recipe."
     return [end, way, recipes]
@@ -142,13 +154,18 @@ def _success(run: Mapping[str, Any]) -> Section:
     for suite in _suites(run):
         stages = [stage for stage in run["stages"] if suite in stage["eval"]]
         groups = {
-            stage["stage"]: {kind: (cell["success"], *cell["ci95"]) for kind, cell in stage["eval"][suite].items()} for stage in stages
+            stage["stage"]: {kind: (cell["success"], *cell["ci95"]) for kind, cell in stage["eval"][suite].items()}
+            for stage in stages
         }
         experts = run["experts"].get(suite, {})
         if experts:
             groups["experts"] = {kind: (cell["success"], *cell["ci95"]) for kind, cell in experts.items()}
         section.charts.append(charts.interval_chart(f"{suite}: success", groups))
-        rows = [[stage["stage"], kind, *_numbers(cell), *_shares(cell, run)] for stage in stages for kind, cell in stage["eval"][suite].items()]
+        rows = [
+            [stage["stage"], kind, *_numbers(cell), *_shares(cell, run)]
+            for stage in stages
+            for kind, cell in stage["eval"][suite].items()
+        ]
         rows += [["experts", kind, *_numbers(cell), *_shares(cell, run)] for kind, cell in experts.items()]
         section.tables.append(Table(suite, ["after", "agent", *_NUMBERS, *_spaces(run)], rows, text=2))
     return section
@@ -164,13 +181,28 @@ def _categories(run: Mapping[str, Any]) -> Section:
         cells = stage["eval"][suite]
         categories = _unique(name for cell in cells.values() for name in cell.get("categories", {}))
         groups = {
-            name: {kind: (c["success"], *c["ci95"]) for kind, cell in cells.items() if (c := cell.get("categories", {}).get(name))}
+            name: {
+                kind: (c["success"], *c["ci95"])
+                for kind, cell in cells.items()
+                if (c := cell.get("categories", {}).get(name))
+            }
             for name in categories
         }
         if groups:
-            section.charts.append(charts.interval_chart(f"{suite} after {stage['stage']}: success per category", groups))
+            section.charts.append(
+                charts.interval_chart(f"{suite} after {stage['stage']}: success per category", groups)
+            )
             rows = [
-                [name, kind, _percent(c["success"]), _interval(c), _percent(c["asr"]), _percent(c["ft"]), c["tasks"], c["episodes"]]
+                [
+                    name,
+                    kind,
+                    _percent(c["success"]),
+                    _interval(c),
+                    _percent(c["asr"]),
+                    _percent(c["ft"]),
+                    c["tasks"],
+                    c["episodes"],
+                ]
                 for name in categories
                 for kind, cell in cells.items()
                 if (c := cell.get("categories", {}).get(name))
@@ -192,15 +224,30 @@ def _learning(run: Mapping[str, Any]) -> Section:
         for name in ("sft/loss", "train/entropy", "train/kl", "eval/value"):
             if name in series:
                 section.charts.append(charts.line_chart(f"{stage}: {name}", {name: series[name]}))
-        for leaf, what in (("success", "success of those that used it"), ("valid", "valid actions"), ("advantage", "mean advantage")):
+        for leaf, what in (
+            ("success", "success of those that used it"),
+            ("valid", "valid actions"),
+            ("advantage", "mean advantage"),
+        ):
             lines = {space: points for space in _spaces(run) if (points := series.get(f"space/{space}/{leaf}"))}
             if lines:
-                section.charts.append(charts.line_chart(f"{stage}, per space: {what}", lines, percent=leaf != "advantage"))
+                section.charts.append(
+                    charts.line_chart(f"{stage}, per space: {what}", lines, percent=leaf != "advantage")
+                )
         rows = [
-            [name, len(points), *(f"{value:.4g}" for value in (points[0][1], points[-1][1], min(v for _, v in points), max(v for _, v in points)))]
+            [
+                name,
+                len(points),
+                *(
+                    f"{value:.4g}"
+                    for value in (points[0][1], points[-1][1], min(v for _, v in points), max(v for _, v in points))
+                ),
+            ]
             for name, points in series.items()
         ]
-        section.tables.append(Table(f"{stage}: every metric", ["metric", "points", "first", "last", "least", "most"], rows))
+        section.tables.append(
+            Table(f"{stage}: every metric", ["metric", "points", "first", "last", "least", "most"], rows)
+        )
     return section
 
 
@@ -208,7 +255,9 @@ def _spaces_of_training(run: Mapping[str, Any]) -> Section:
     section = Section("Share of the spaces over training", "Share of turns that open with each space's header.")
     names = [*_spaces(run), "none"]
     for suite in _suites(run):
-        rows = {stage["stage"]: cell["shares"] for stage in run["stages"] if (cell := _cell(run, stage["stage"], suite))}
+        rows = {
+            stage["stage"]: cell["shares"] for stage in run["stages"] if (cell := _cell(run, stage["stage"], suite))
+        }
         section.charts.append(charts.stacked_bars(f"{suite}: after each stage", rows, names))
         table = [[stage, *(_percent(shares.get(name, 0.0)) for name in names)] for stage, shares in rows.items()]
         section.tables.append(Table(f"{suite}: share of turns", ["after", *names], table))
@@ -233,13 +282,20 @@ def _phases(run: Mapping[str, Any]) -> Section:
                 rows = {row["phase"]: row["shares"] for row in views[view]}
                 if stage == next(reversed(run["phases"])):
                     section.charts.append(charts.stacked_bars(f"{suite} after {stage}: by {title}", rows, names))
-                table = [[row["phase"], row["turns"], *(_percent(row["shares"].get(name, 0.0)) for name in names)] for row in views[view]]
+                table = [
+                    [row["phase"], row["turns"], *(_percent(row["shares"].get(name, 0.0)) for name in names)]
+                    for row in views[view]
+                ]
                 section.tables.append(Table(f"{suite} after {stage}", [title, "turns", *names], table))
     return section
 
 
 def _failures(run: Mapping[str, Any]) -> Section:
-    section = Section("Failures by cause", "Episodes without success, by how they ended; then the commonest reasons of failed turns in them.", folded=False)
+    section = Section(
+        "Failures by cause",
+        "Episodes without success, by how they ended; then the commonest reasons of failed turns in them.",
+        folded=False,
+    )
     if not run["failures"]:
         return section
     stage = next(reversed(run["failures"]))
@@ -249,25 +305,37 @@ def _failures(run: Mapping[str, Any]) -> Section:
         section.tables.append(Table(caption, ["ending", "episodes", "share"], ends))
         if found["reasons"]:
             reasons = [[row["reason"], row["kind"], row["turns"], row["episodes"]] for row in found["reasons"]]
-            section.tables.append(Table(f"{suite} after {stage}: reasons", ["reason", "kind", "turns", "episodes"], reasons, text=2))
+            section.tables.append(
+                Table(f"{suite} after {stage}: reasons", ["reason", "kind", "turns", "episodes"], reasons, text=2)
+            )
     return section
 
 
 def _time(run: Mapping[str, Any]) -> Section:
-    section = Section("Where the time went", "Seconds. Generating, environments, log-probs and update are parts of training; SFT is all update.")
+    section = Section(
+        "Where the time went",
+        "Seconds. Generating, environments, log-probs and update are parts of training; SFT is all update.",
+    )
     rows = {stage: {name: parts[name] for name in TIME_PARTS} for stage, parts in run["time"].items()}
     if any(sum(parts.values()) > 0 for parts in rows.values()):
         section.charts.append(charts.stacked_bars("Seconds per stage", rows, TIME_PARTS, unit="seconds"))
-        table = [[stage, *(f"{parts[name]:.1f}" for name in TIME_PARTS), f"{sum(parts.values()):.1f}"] for stage, parts in rows.items()]
+        table = [
+            [stage, *(f"{parts[name]:.1f}" for name in TIME_PARTS), f"{sum(parts.values()):.1f}"]
+            for stage, parts in rows.items()
+        ]
         section.tables.append(Table("Seconds", ["stage", *TIME_PARTS, "all"], table))
     return section
 
 
 def _identity(run: Mapping[str, Any]) -> Section:
     section = Section("What ran")
-    section.tables.append(Table("Recipe", ["key", "value"], [[key, str(value)] for key, value in flatten(run["recipe"]).items()], text=2))
+    section.tables.append(
+        Table("Recipe", ["key", "value"], [[key, str(value)] for key, value in flatten(run["recipe"]).items()], text=2)
+    )
     if run["versions"]:
-        section.tables.append(Table("Versions", ["package", "version"], [list(item) for item in run["versions"].items()], text=2))
+        section.tables.append(
+            Table("Versions", ["package", "version"], [list(item) for item in run["versions"].items()], text=2)
+        )
     return section
 
 

@@ -36,7 +36,7 @@ def line_chart(title: str, series: Mapping[str, Points], percent: bool = False, 
     parts = _y_axis(low, high, y, percent)
     for step in sorted({first, round((first + last) / 2), last}):
         parts.append(f'<text class="tick" x="{x(step):.1f}" y="{height - 12}" text-anchor="middle">{step:g}</text>')
-    for index, (name, points) in enumerate(series.items()):
+    for index, points in enumerate(series.values()):
         style = index % STYLES
         path = " ".join(f"{'M' if k == 0 else 'L'}{x(s):.1f} {y(v):.1f}" for k, (s, v) in enumerate(points))
         marks = points if len(points) <= 12 else [points[k * (len(points) - 1) // 6] for k in range(7)]
@@ -44,7 +44,9 @@ def line_chart(title: str, series: Mapping[str, Points], percent: bool = False, 
             f'<g class="s{style}"><path d="{path}" fill="none" stroke="currentColor" stroke-width="1.8" '
             f'stroke-dasharray="{_DASHES[style]}"/>' + "".join(_mark(style, x(s), y(v)) for s, v in marks) + "</g>"
         )
-    described = "; ".join(f"{name}: from {_number(p[0][1], percent)} to {_number(p[-1][1], percent)}" for name, p in series.items())
+    described = "; ".join(
+        f"{name}: from {_number(p[0][1], percent)} to {_number(p[-1][1], percent)}" for name, p in series.items()
+    )
     return _svg(title, described, height, parts, legend(series, lines=True))
 
 
@@ -60,7 +62,9 @@ def interval_chart(title: str, groups: Mapping[str, Mapping[str, tuple[float, fl
 
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
-        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{height - 12}" text-anchor="middle">{100 * tick:.0f} %</text>')
+        parts.append(
+            f'<text class="tick" x="{x(tick):.1f}" y="{height - 12}" text-anchor="middle">{100 * tick:.0f} %</text>'
+        )
     at = float(TOP)
     for group, rows in groups.items():
         middle = at + len(rows) * row / 2 + 4
@@ -82,7 +86,9 @@ def interval_chart(title: str, groups: Mapping[str, Mapping[str, tuple[float, fl
     return _svg(title, described, height, parts, legend(names, lines=True))
 
 
-def stacked_bars(title: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str], unit: str = "share") -> Markup:
+def stacked_bars(
+    title: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str], unit: str = "share"
+) -> Markup:
     """Draw one horizontal bar a row, made of parts: row → part → amount. ``unit``: ``share`` of 1, or ``seconds``."""
     bar, gap, label = 20, 8, 150
     height = TOP + len(rows) * (bar + gap) + 10
@@ -104,11 +110,14 @@ def stacked_bars(title: str, rows: Mapping[str, Mapping[str, float]], names: Seq
                 f"<title>{escape(name)}: {shown}</title></g>"
             )
             if width > 34:
-                parts.append(f'<text class="on" x="{x + width / 2:.1f}" y="{y + 14}" text-anchor="middle">{shown}</text>')
+                parts.append(
+                    f'<text class="on" x="{x + width / 2:.1f}" y="{y + 14}" text-anchor="middle">{shown}</text>'
+                )
             x += width
     scale = 100 if unit == "share" else 1
     described = "; ".join(
-        f"{row}: " + ", ".join(f"{name} {scale * amounts.get(name, 0.0):.0f}{' %' if unit == 'share' else ' s'}" for name in names)
+        f"{row}: "
+        + ", ".join(f"{name} {scale * amounts.get(name, 0.0):.0f}{' %' if unit == 'share' else ' s'}" for name in names)
         for row, amounts in rows.items()
     )
     return _svg(title, described, height, parts, legend(names, lines=False))
@@ -162,7 +171,9 @@ def _y_axis(low: float, high: float, y: object, percent: bool) -> list[str]:
         value = low + (high - low) * k / 4
         at = y(value)  # type: ignore[operator]
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 5}" y="{at + 4:.1f}" text-anchor="end">{_number(value, percent)}</text>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 5}" y="{at + 4:.1f}" text-anchor="end">{_number(value, percent)}</text>'
+        )
     return parts
 
 

@@ -67,7 +67,9 @@ def collect(run: Path) -> dict[str, Any]:
         for suite, kinds in stage["eval"].items():
             if not kinds:
                 continue
-            played = list(_trajectories(run / stage["stage"] / "trajectories" / f"evaluation-{suite}-{next(iter(kinds))}.parquet"))
+            played = list(
+                _trajectories(run / stage["stage"] / "trajectories" / f"evaluation-{suite}-{next(iter(kinds))}.parquet")
+            )
             if played:
                 phases.setdefault(stage["stage"], {})[suite] = phases_of(played, list(state["recipe"]["spaces"]))
                 failures.setdefault(stage["stage"], {})[suite] = failures_of(played)
@@ -172,8 +174,8 @@ def _time(metrics: Path, seconds: Mapping[str, float]) -> dict[str, float]:
         "log-probs": total("logprobs"),
         "update": total("update"),
     }
-    if not series.get("time/iteration"):
-        parts["update"] = seconds["training"]
+    if series and "time/iteration" not in series:
+        parts["update"] = seconds["training"]  # supervised: nothing is played
     rest = max(rollout - generate - environment, 0.0) if generate or environment else rollout
     known = sum(parts.values())
     parts["other"] = max(seconds["training"] - known, rest if known else 0.0, 0.0)

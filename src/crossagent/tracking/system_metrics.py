@@ -26,7 +26,9 @@ def start_monitor(log_metrics: Callable[[Mapping[str, float], int], None], inter
             step = first_step
             while not self._shutdown_event.wait(self.sampling_interval):
                 self.collect_metrics()
-                log_metrics({f"{self._metrics_prefix}{name}": value for name, value in self.aggregate_metrics().items()}, step)
+                log_metrics(
+                    {f"{self._metrics_prefix}{name}": value for name, value in self.aggregate_metrics().items()}, step
+                )
                 step += 1
                 for part in self.monitors:
                     part.clear_metrics()
