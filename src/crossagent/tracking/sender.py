@@ -9,14 +9,14 @@ from itertools import islice
 from pathlib import Path
 
 from crossagent.tracking.mlflow_sink import Sink, import_mlflow
-from crossagent.tracking.spool import FOLDER, Spool, redacted
+from crossagent.tracking.spool import FOLDER, Record, Spool, redacted
 
 log = logging.getLogger(__name__)
 SEND_EVERY_S = 5.0
 """Records are sent in batches of this many seconds: one call of MLflow for many rows."""
 BACK_OFF_S = (1.0, 60.0)
 """First and longest pause before trying again."""
-READ_AT_ONCE = 2000
+READ_AT_ONCE = 200
 SYNC = "crossagent sync"
 
 
@@ -40,9 +40,15 @@ class Sender(threading.Thread):
         self.join(1.0)
 
     def run(self) -> None:
-        with self._spool.sending() as mine:
-            if mine:  # else another process sends this run's records, ours among them
-                self._send_forever()
+        """Send, once no other process does; until then that one sends our records with its own."""
+        while not self._abandoned:
+            with self._spool.sending() as mine:
+                if mine:
+                    self._send_forever()
+                    return
+            if self._ending.is_set() and not self._spool.pending(self._uri):
+                return
+            time.sleep(0.5)
 
     def _send_forever(self) -> None:
         sink, pause = Sink(self._uri, self._spool), SEND_EVERY_S
@@ -50,7 +56,7 @@ class Sender(threading.Thread):
             last = self._ending.is_set()  # before the spool is read: what was logged until then is sent
             try:
                 self._spool.sync()
-                while records := list(islice(self._spool.records(sink.sent.offset), READ_AT_ONCE)):
+                while not self._abandoned and (records := self._next(sink.sent.offset)):
                     before = sink.sent.rejected
                     sink.apply(records)
                     self._progress = time.monotonic()
@@ -75,6 +81,9 @@ class Sender(threading.Thread):
                 time.sleep(0.5)  # finish() decides how often that is worth it
             else:
                 self._ending.wait(pause)
+
+    def _next(self, offset: int) -> list[Record]:
+        return list(islice(self._spool.records(offset), READ_AT_ONCE))
 
 
 def sync(directory: Path, uri: str, patience_s: float = 60.0) -> tuple[int, int]:

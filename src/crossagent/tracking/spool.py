@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from crossagent.errors import DataError
 from crossagent.tracking.files import read_json, write_json
 
 FOLDER = "tracking"
@@ -140,7 +141,12 @@ class Spool:
 
     def _targets(self) -> dict[str, Any]:
         file = self.directory / "sent.json"
-        targets: dict[str, Any] = read_json(file)["targets"] if file.is_file() else {}
+        if not file.is_file():
+            return {}
+        try:
+            targets: dict[str, Any] = read_json(file)["targets"]
+        except (DataError, KeyError, TypeError):
+            return {}  # then everything is sent again, which changes nothing for who has it
         return targets
 
 
