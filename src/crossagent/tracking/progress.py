@@ -54,7 +54,7 @@ class ProgressTask:
         self._started = self._last_line = time.monotonic()
         self._tokens = 0.0
         self._begun: tuple[float, int] | None = None
-        self._said = False
+        self._said = -1
         self._metrics: Mapping[str, float] = {}
         bars = display._bars
         self._bar = bars.add_task(name, total=total, what="") if bars else None
@@ -89,7 +89,7 @@ class ProgressTask:
         return (now - self._begun[0]) / (self._done - self._begun[1]) * max(self._total - self._done, 0)
 
     def _say(self, now: float) -> None:
-        self._last_line, self._said = now, True
+        self._last_line, self._said = now, self._done
         elapsed, left = now - self._started, self._left(now)
         if self._display.mode == "json":
             self._display.event(
@@ -108,7 +108,7 @@ class ProgressTask:
     def _close(self) -> None:
         if self._bar is not None:
             self._display._bars.remove_task(self._bar)  # type: ignore[union-attr]
-        elif self._done and (self._said or self._display.mode == "json"):
+        elif self._done > max(self._said, 0) and (self._said >= 0 or self._display.mode == "json"):
             self._say(time.monotonic())
 
 
