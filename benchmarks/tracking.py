@@ -2,9 +2,9 @@
 
     python benchmarks/tracking.py [--uri URI] [--out benchmarks/tracking] [KEY=VALUE …]
 
-Everything tracking does while a stage trains is counted, in whichever thread: writing the spool, sending it (a stage's window ends when all
-of it has arrived), sampling system metrics. The step's own is the process's CPU time without that; environment workers, which are
-processes of their own, are left out of it, so the share is an upper bound. Making the database is no step's work and stands beside it.
+Counted, in whichever thread: writing rows to the spool, sending them (a stage's window ends when all of it has arrived), sampling system
+metrics. What is logged once a stage (its run, its data set, its traces) stands beside it, however long the stage is. The step's own is
+the process's CPU time without all that; environment workers, which are processes of their own, are left out of it: the share is an upper bound.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SIZE = [
-    "demonstrations.episodes=600",
+    "demonstrations.episodes=1500",
     "stages=[sft,strl,mtrl]",
     "sft.epochs=2",
-    "strl.iterations=3",
-    "mtrl.iterations=4",
+    "strl.iterations=10",
+    "mtrl.iterations=8",
     "mtrl.evaluate_every=0",
     "mtrl.keep=last",
     "evaluation.episodes=4",
@@ -38,34 +38,34 @@ LIMIT = 0.03
 
 
 class Meter:
-    """CPU-seconds of tracking: the caller's threads inside the tracker's methods, and the tracker's own threads."""
+    """CPU-seconds of tracking: the caller's thread inside the tracker's methods, and the tracker's own threads."""
 
-    METHODS = ("begin", "log_metrics", "log_artifact", "log_table", "log_dataset", "log_trajectories", "end")
+    METHODS = ("log_metrics", "begin", "log_artifact", "log_table", "log_dataset", "log_trajectories", "end")
 
-    def __init__(self, tracker: type) -> None:
-        self.calling = 0.0
-        self._depth = 0
+    def __init__(self, tracker: type, sink: type) -> None:
+        self.calling, self.once, self.sending_once = 0.0, 0.0, 0.0
         for name in self.METHODS:
-            setattr(tracker, name, self._timed(getattr(tracker, name)))
+            setattr(tracker, name, self._timed(getattr(tracker, name), "calling" if name == "log_metrics" else "once"))
+        sink._one = self._timed(sink._one, "sending_once")
 
-    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _timed(self, method: Callable[..., Any], into: str) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
-            if self._depth or "SystemMetrics" in threading.current_thread().name:
-                return method(*arguments, **named)  # counted by the outer call, or with its thread
-            self._depth += 1
+            if "SystemMetrics" in threading.current_thread().name:
+                return method(*arguments, **named)  # counted with its thread
             begun = time.thread_time()
             try:
                 return method(*arguments, **named)
             finally:
-                self.calling += time.thread_time() - begun
-                self._depth -= 1
+                setattr(self, into, getattr(self, into) + time.thread_time() - begun)
 
         return call
 
-    def read(self, tracker: Any) -> float:
+    def read(self, tracker: Any) -> tuple[float, float]:
+        """Return what rows of metrics cost so far, system metrics included, and what is logged once a stage."""
         threads = [tracker._thread, getattr(tracker._monitor, "_process", None)]
         clocks = [time.pthread_getcpuclockid(t.ident) for t in threads if t is not None and t.is_alive()]
-        return self.calling + sum(time.clock_gettime(clock) for clock in clocks)
+        own = sum(time.clock_gettime(clock) for clock in clocks)
+        return self.calling + own - self.sending_once, self.once + self.sending_once
 
 
 def main() -> int:
@@ -80,19 +80,21 @@ def main() -> int:
     from crossagent.recipe import load_recipe, validate
     from crossagent.registry import load_plugins
     from crossagent.tracking.mlflow import Tracker
+    from crossagent.tracking.mlflow_sink import Sink
     from crossagent.tracking.spool import FOLDER, Spool
 
-    meter, rows = Meter(Tracker), []
+    meter, rows = Meter(Tracker, Sink), []
     train = pipeline.train
 
     def measured(work: Any, stage: str) -> None:
         arrive(work)
-        process, tracking = time.process_time(), meter.read(work.tracker)
+        process, (rows_before, once_before) = time.process_time(), meter.read(work.tracker)
         train(work, stage)
         arrive(work)
+        of_rows, once = meter.read(work.tracker)
+        of_rows, once = of_rows - rows_before, once - once_before
+        own = time.process_time() - process - of_rows - once
         metrics = work.directory.stage(stage) / "metrics.jsonl"
-        tracking = meter.read(work.tracker) - tracking
-        own = time.process_time() - process - tracking
         if metrics.is_file():
             lines = metrics.read_text().splitlines()
             rows.append(
@@ -101,12 +103,11 @@ def main() -> int:
                     "steps": len(lines),
                     "metrics_per_step": round(sum(len(json.loads(line)) - 1 for line in lines) / len(lines), 1),
                     "step_cpu_s": round(own / len(lines), 5),
-                    "tracking_cpu_s": round(tracking / len(lines), 5),
-                    "share": round(tracking / own, 5),
+                    "tracking_cpu_s": round(of_rows / len(lines), 5),
+                    "share": round(of_rows / own, 5),
+                    "once_a_stage_cpu_s": round(once, 3),
                 }
             )
-        else:
-            rows.append({"stage": stage, "steps": 0, "tracking_cpu_s": round(tracking, 3)})
 
     def arrive(work: Any) -> None:
         uri = work.tracker._uri

@@ -418,7 +418,7 @@ class _Work:
             step_file(self.directory.stage(stage) / "trajectories", step), trajectories, {"stage": stage, "step": step}
         )
         if step & (step - 1) == 0:  # 1, 2, 4, 8, …: the beginning shows most, and a long stage does not flood
-            self.track_sample(f"{stage}-step-{step:06d}", trajectories, stage, step=str(step))
+            self.track_sample(f"{stage}-step-{step:06d}", trajectories[:1], stage, step=str(step))
 
 
 def _mixed(recipe: Recipe, value: T) -> dict[str, T]:

@@ -121,7 +121,7 @@ class TrackingConfig:
     system_metrics_s: float = 10.0
     """Seconds between samples of processor, memory, disk, network and GPU; 0: none."""
     trajectories: int = 4
-    """Trajectories that go to MLflow as traces: per suite after each stage, and of the iterations 1, 2, 4, 8, …"""
+    """Trajectories per suite that go to MLflow as traces after each stage; besides, one of each of the iterations 1, 2, 4, 8, …"""
     model: bool = True
     """Send the final model, in Hugging Face layout with a model card."""
     plots: bool = True

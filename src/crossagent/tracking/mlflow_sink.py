@@ -187,34 +187,38 @@ class Sink:
 
         run, client = self._id(content["run"]), TracingClient(self._uri)
         experiment = self.client.get_run(run).info.experiment_id
+        source = AssessmentSource(source_type="CODE", source_id="crossagent")
+        infos, spans = [], []
         for row, trajectory in enumerate(load_trajectories(self._spool.base / content["path"])):
             identity = traces.trace_id(run, content["path"], row)
             made = traces.spans(trajectory, identity, content["t"] * 1_000_000)
-            client.log_spans(experiment, [Span.from_dict(span) for span in made])
-            root = made[0]
-            info = TraceInfo(
-                trace_id=identity,
-                trace_location=TraceLocation.from_experiment_id(experiment),
-                request_time=content["t"],
-                execution_duration=(root["end_time_unix_nano"] - root["start_time_unix_nano"]) // 1_000_000,
-                state=TraceState.ERROR if trajectory.failure else TraceState.OK,
-                request_preview=f"{trajectory.task} · {', '.join(trajectory.spaces)}",
-                response_preview=f"{'success' if trajectory.success else 'no success'} · {trajectory.stop_reason.value}",
-                trace_metadata={
-                    "mlflow.sourceRun": run,
-                    "mlflow.traceInputs": root["attributes"]["mlflow.spanInputs"],
-                    "mlflow.traceOutputs": root["attributes"]["mlflow.spanOutputs"],
-                },
-                tags={"mlflow.traceName": trajectory.task, **content["tags"]},
-            )
-            client.start_trace(info)
-            known = {given.name for given in client.get_trace_info(identity).assessments}
-            source = AssessmentSource(source_type="CODE", source_id="crossagent")
+            spans += [Span.from_dict(span) for span in made]
+            root, judged = made[0], []
             for name, value, rationale in traces.feedback(trajectory, content["weights"]):
-                if name not in known:
-                    client.log_assessment(
-                        identity, Feedback(name=name, value=value, source=source, rationale=rationale)
-                    )
+                feedback = Feedback(name, value, source=source, trace_id=identity, rationale=rationale)
+                feedback.assessment_id = f"a-{identity[3:]}-{name}"  # sent twice, it is one
+                judged.append(feedback)
+            infos.append(
+                TraceInfo(
+                    trace_id=identity,
+                    trace_location=TraceLocation.from_experiment_id(experiment),
+                    request_time=content["t"],
+                    execution_duration=(root["end_time_unix_nano"] - root["start_time_unix_nano"]) // 1_000_000,
+                    state=TraceState.ERROR if trajectory.failure else TraceState.OK,
+                    request_preview=f"{trajectory.task} · {', '.join(trajectory.spaces)}",
+                    response_preview=f"{'success' if trajectory.success else 'no success'} · {trajectory.stop_reason.value}",
+                    trace_metadata={
+                        "mlflow.sourceRun": run,
+                        "mlflow.traceInputs": root["attributes"]["mlflow.spanInputs"],
+                        "mlflow.traceOutputs": root["attributes"]["mlflow.spanOutputs"],
+                    },
+                    tags={"mlflow.traceName": trajectory.task, **content["tags"]},
+                    assessments=judged,
+                )
+            )
+        client.log_spans(experiment, spans)
+        for info in infos:
+            client.start_trace(info)
 
     # -- ids -----------------------------------------------------------------------------------------------------
     def _id(self, run: str) -> str:
