@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from crossagent.errors import DataError
 from crossagent.types import Event, StopReason, Trajectory, Turn
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added ``space_logprobs``, ``image`` and ``instruction``."""
 _KEY = b"crossagent"
 _IDS = pa.list_(pa.int32())
 _TURN = pa.struct(
@@ -42,6 +43,8 @@ _TURN = pa.struct(
         "error": pa.string(),
         "events": pa.string(),
         "anchor_key": pa.string(),
+        "space_logprobs": pa.list_(pa.float64()),
+        "image": pa.binary(),
     }
 )
 _TRAJECTORY = pa.schema(
@@ -58,6 +61,7 @@ _TRAJECTORY = pa.schema(
         "state_hash": pa.string(),
         "spaces": pa.list_(pa.string()),
         "failure": pa.string(),
+        "instruction": pa.string(),
     }
 )
 _TURN_FIELDS = tuple(f.name for f in fields(Turn))
@@ -91,10 +95,12 @@ def save_trajectories(
 def load_trajectories(path: Path | str) -> list[Trajectory]:
     """Return the trajectories of a file; payloads come back as JSON values (tuples as lists).
 
+    What an older schema does not hold is empty.
+
     Raises:
         DataError: The file is missing, damaged, something else, or of another schema.
     """
-    rows, _ = read_rows(path, "trajectories", SCHEMA_VERSION)
+    rows, _ = read_rows(path, "trajectories", SCHEMA_VERSION, older=(1,))
     try:
         return [
             Trajectory(
@@ -142,13 +148,18 @@ def write_rows(
         raise
 
 
-def read_rows(path: Path | str, kind: str, version: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return (rows, meta) of a file that :func:`write_rows` wrote; raises :class:`DataError` for any other."""
+def read_rows(
+    path: Path | str, kind: str, version: int, older: Sequence[int] = ()
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return (rows, meta) of a file that :func:`write_rows` wrote; raises :class:`DataError` for any other.
+
+    Schemas in ``older`` are read too: rows as they were written.
+    """
     path = Path(path)
     header, file = _header(path)
     if header["kind"] != kind:
         raise DataError(f"{path}: holds {header['kind']}; expected {kind}")
-    if header["schema"] != version:
+    if header["schema"] not in (version, *older):
         raise DataError(
             f"{path}: {kind} of schema {header['schema']}; this version of crossagent reads schema {version}. "
             "Fix: write the file again, or read it with the version that wrote it."
@@ -192,6 +203,7 @@ def _turn_of(row: dict[str, Any]) -> Turn:
             "sampler_logprobs": tuple(row["sampler_logprobs"]),
             "payload": None if row["payload"] is None else json.loads(row["payload"]),
             "events": tuple(Event(**event) for event in json.loads(row["events"])),
+            "space_logprobs": tuple(row.get("space_logprobs", ())),
         }
     )
 
