@@ -6,14 +6,13 @@ the trajectories', joined by (group, member).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from crossagent.errors import DataError
 from crossagent.errors import DataError
 from crossagent.rollout.batch import Row
 from crossagent.rollout.store import read_rows, write_rows
@@ -109,13 +108,15 @@ def save_credits(
     write_rows(path, rows, _CREDIT, "credit", SCHEMA_VERSION, meta)
 
 
-def load_credits(path: Path | str) -> dict[tuple[int, int], tuple[TurnCredit, ...]]:
-    """Return (group, member) → credit per turn.
+def load_credits(
+    path: Path | str, groups: Collection[int] | None = None
+) -> dict[tuple[int, int], tuple[TurnCredit, ...]]:
+    """Return (group, member) → credit per turn; of these groups, or all.
 
     Raises:
         DataError: The file is missing, damaged, something else, or of another schema.
     """
-    rows, _ = read_rows(path, "credit", SCHEMA_VERSION)
+    rows, _ = read_rows(path, "credit", SCHEMA_VERSION, groups=groups)
     try:
         return {
             (row["group"], row["member"]): tuple(
