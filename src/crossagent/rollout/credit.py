@@ -86,12 +86,12 @@ def credits_of(
     credit: Credits = []
     for index, trajectory in enumerate(trajectories):
         turns = []
-        for number, turn in enumerate(trajectory.turns):
+        for number, played in enumerate(trajectory.turns):
             trained = tokens.get((index, number))
             if trained is None:
                 turns.append(TurnCredit(float("nan")))
                 continue
-            mask, old, other = zip(*([(False, 0.0, 0.0)] * turn.forced + trained), strict=True)
+            mask, old, other = zip(*([(False, 0.0, 0.0)] * played.forced + trained), strict=True)
             turns.append(TurnCredit(advantages[index][number], mask, old, other if ref_logprobs is not None else ()))
         credit.append(tuple(turns))
     return credit

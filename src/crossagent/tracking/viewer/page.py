@@ -76,23 +76,23 @@ def page(catalogue: Catalogue, shown: Sequence[Shown], total: int) -> str:
             for image, n in images.items()
         ),
     ]
-    return assemble("viewer.html", "viewer.css", SCRIPTS, catalogue.title, "\n".join(data))
+    return assemble("viewer.html", ("base.css", "viewer.css"), SCRIPTS, catalogue.title, "\n".join(data))
 
 
 def assemble(
-    template: str, style: str, scripts: Sequence[str], title: str, data: str = "", connect: str = "'none'"
+    template: str, styles: Sequence[str], scripts: Sequence[str], title: str, data: str = "", connect: str = "'none'"
 ) -> str:
     """Return a page from this package's assets: style and script inlined and named by hash in its policy.
 
     Args:
         template: The markup's file.
-        style: The style sheet's.
-        scripts: The script's parts, in order.
+        styles: The style sheet's parts, in order.
+        scripts: The script's.
         title: Goes into the markup, escaped.
         data: Markup of data elements; the caller has escaped it.
         connect: What the script may fetch from, as CSP names it.
     """
-    css, script = asset(style), "\n".join(asset(name) for name in scripts)
+    css, script = "\n".join(asset(name) for name in styles), "\n".join(asset(name) for name in scripts)
     policy = POLICY.format(script=_hash(script), style=_hash(css), connect=connect)
     values = {"policy": policy, "title": html.escape(title), "style": css, "script": script, "data": data}
     # One pass: what is put in is not looked at again, whatever it holds.
@@ -148,7 +148,8 @@ def _row(one: Shown, chunk: int, weights: Mapping[str, float]) -> dict[str, Any]
 def _trajectory(one: Shown, images: dict[bytes, int]) -> dict[str, Any]:
     """Return what the detail view knows of a trajectory."""
     trajectory = one.trajectory
-    turns, before = [], ()
+    turns: list[dict[str, Any]] = []
+    before: tuple[int, ...] = ()
     for number, turn in enumerate(trajectory.turns):
         credit = one.credit[number] if one.credit else None
         shared = _common(before, turn.prompt_ids)
