@@ -39,7 +39,9 @@ function showScrubber() {
     class: `tick s${Math.max(0, spaces.indexOf(one.space)) % 4}${k === view.turn ? " now" : ""}`,
     title: `turn ${k + 1}: ${one.space ?? "no space"}${one.invalid ? ", invalid" : one.error ? ", failed" : ""}`, onclick: () => goTo(k),
   }, (one.space ?? "–").slice(0, 1) + hintOf(one))));
-  $("strip").querySelector(".now")?.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+  // Not scrollIntoView: it would also move where Tab goes on from.
+  const now = $("strip").querySelector(".now");
+  if (now) $("strip").scrollLeft = now.offsetLeft - $("strip").offsetLeft - $("strip").clientWidth / 2;
 }
 
 const longest = () => (view.compare ? Math.max(...view.members.map((m) => m.turns.length)) : view.member.turns.length);
