@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from crossagent.errors import DataError
-from crossagent.rollout.batch import Row
 from crossagent.rollout.store import read_rows, write_rows
 from crossagent.types import Trajectory
+
+if TYPE_CHECKING:
+    from crossagent.rollout.batch import Row
 
 SCHEMA_VERSION = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import shutil
@@ -19,8 +20,8 @@ from crossagent.tracking.viewer.catalogue import Shown
 from crossagent.types import Turn
 
 WIDTH, MARGIN, LINE = 720, 14, 20
-COLUMNS = 84
-"""Characters a line; none is wider than the frame at this size."""
+COLUMNS = (84, 70, 58, 46)
+"""Characters a line: the first at which a text fits the frame; 46 of the widest do."""
 SCENE_HEIGHT = 360
 """Of an image."""
 PAPER, INK, DIM, GOOD, BAD, ACCENT = "#ffffff", "#16202b", "#4d5966", "#14662f", "#a3200d", "#0b5cad"
@@ -96,7 +97,7 @@ def _frame(
 ) -> Image.Image:
     frame = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(frame)
-    font = ImageFont.load_default(15)
+    font = _font()
     y = MARGIN
 
     def write(lines: Sequence[Line]) -> None:
@@ -123,7 +124,7 @@ def _head(one: Shown, where: str) -> list[Line]:
 
 
 def _scene(turn: Turn) -> list[Line]:
-    return [(line, INK) for line in textwrap.wrap(_plain(turn.observation), COLUMNS)]
+    return [(line, INK) for line in _wrapped(turn.observation)]
 
 
 def _action(turn: Turn) -> list[Line]:
@@ -139,7 +140,20 @@ def _action(turn: Turn) -> list[Line]:
 
 
 def _line(text: str, colour: str) -> Line:
-    return textwrap.shorten(_plain(text), COLUMNS, placeholder=" ...") if len(text) > COLUMNS else _plain(text), colour
+    first, *more = _wrapped(text) or [""]
+    return f"{first} ..." if more else first, colour
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(15)
+
+
+def _wrapped(text: str) -> list[str]:
+    plain, room = _plain(text), WIDTH - 2 * MARGIN - 2 * LINE
+    ways = (textwrap.wrap(plain, columns) for columns in COLUMNS)
+    fitting = (lines for lines in ways if all(_font().getlength(line) <= room for line in lines))
+    return next(fitting, textwrap.wrap(plain, COLUMNS[-1]))
 
 
 def _plain(text: str) -> str:

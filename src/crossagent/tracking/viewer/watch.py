@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,12 +47,11 @@ def serve(run: Path, port: int = PORT) -> ThreadingHTTPServer:
         watch = watched
 
     try:
-        server = ThreadingHTTPServer((ADDRESS, port), Handler)
+        server = _Server((ADDRESS, port), Handler)
     except (OSError, OverflowError) as error:
         raise CrossAgentError(
             f"--port {port}: cannot listen there ({error}). Fix: --port ANOTHER; 0 takes a free one"
         ) from error
-    server.daemon_threads = True
     return server
 
 
@@ -130,10 +130,18 @@ class Watched:
         return self._cached[1]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep a browser that has hung up off the terminal; anything else is a bug of ours, with its traceback."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     watch: Watched
     server_version, sys_version = "crossagent", ""
-    protocol_version = "HTTP/1.1"
     timeout = 30
 
     def do_GET(self) -> None:
@@ -158,7 +166,6 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _refuse(self) -> None:
-        self.close_connection = True  # its body is not read
         self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"Only GET.\n")
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
