@@ -355,6 +355,7 @@ def test_a_narrow_window_shows_everything_below_each_other(open_page: Open, view
     assert page.is_visible("#response")
 
 
+@pytest.mark.slow
 def test_a_real_run(open_page: Open, toy_run: Path, tmp_path: Path) -> None:
     shown, total = write_page(toy_run, tmp_path / "viewer.html", 1000)
     assert shown == total > 30

@@ -83,6 +83,7 @@ def test_a_run_from_its_first_moment_to_its_end(open_page: Open, live) -> None:
     within_two_looks(page, "#problem", "No answer from crossagent watch")
 
 
+@pytest.mark.slow
 def test_a_real_run(open_page: Open, toy_run: Path, tmp_path: Path) -> None:
     shutil.copytree(toy_run, tmp_path / "run")
     server = serve(tmp_path / "run", 0)

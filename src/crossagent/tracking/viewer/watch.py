@@ -22,7 +22,7 @@ from crossagent.tracking.viewer.page import assemble, page
 
 ADDRESS = "127.0.0.1"
 PORT = 8707
-EPISODES = 24
+EPISODES = 16
 """Of the newest file, on the live page."""
 VIEWED = 200
 """Of one file, in the viewer behind it."""
