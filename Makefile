@@ -1,5 +1,6 @@
 # make quickstart   install, then train and evaluate the quickstart
 # make test         install, then the fast tests          make test-all   the slow ones too
+# make chromium     what the tests of tests/ui need; without it they are skipped
 # make lint         ruff, mypy, import-linter              make bench      the quickstart over three seeds
 SHELL := /bin/sh
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -17,7 +18,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup quickstart test test-all lint bench clean
+.PHONY: setup quickstart chromium test test-all lint bench clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -37,7 +38,13 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
-test-all: $(STAMP)
+chromium: $(STAMP)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get update || true; } && timeout 60 apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+	|| timeout 60 $(BIN)/playwright install chromium >/dev/null 2>&1 \
+	|| echo "no Chromium could be installed: tests/ui will be skipped"
+
+test-all: $(STAMP) chromium
 	$(BIN)/python -m pytest -q -n 2
 
 lint: $(STAMP)
@@ -48,6 +55,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quickstart.py
+	$(BIN)/python benchmarks/viewer.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -119,6 +119,28 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run or a checkpoint directory")
     export.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
     export.set_defaults(command=_export)
+    view = commands.add_parser("view", help="write a run's trajectories as one HTML file to look at")
+    view.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; it may still be running")
+    view.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: RUN/viewer.html")
+    view.add_argument("--max", type=int, default=1000, metavar="N", help="at most so many, whole groups spread evenly")
+    view.add_argument("--open", action="store_true", help="open it in the browser")
+    view.add_argument("--json", action="store_true", help="print JSON: file, trajectories shown, trajectories in all")
+    view.set_defaults(command=_view)
+
+    render = commands.add_parser("render", help="write one episode as GIF or MP4")
+    render.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart")
+    render.add_argument("trajectory", metavar="TRAJECTORY", help="its name in `view`, e.g. mtrl/12/3.1")
+    render.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="ends in .gif or .mp4; default: in RUN/episodes"
+    )
+    render.add_argument("--seconds", type=float, default=1.0, metavar="S", help="how long a turn is shown (default: 1)")
+    render.set_defaults(command=_render)
+
+    watch = commands.add_parser("watch", help="follow a run in the browser: curves and newest episodes, on loopback")
+    watch.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; running, stopped or complete")
+    watch.add_argument("--port", type=int, metavar="N", help="of 127.0.0.1 (default: 8707; 0: any free one)")
+    watch.add_argument("--open", action="store_true", help="open it in the browser")
+    watch.set_defaults(command=_watch)
     return parser
 
 
@@ -208,9 +230,7 @@ def _report(args: argparse.Namespace) -> int:
     else:
         print(f"wrote {out}")
     if args.open:
-        import webbrowser
-
-        webbrowser.open(out.resolve().as_uri())
+        _browse(out.resolve().as_uri())
     return 0
 
 
@@ -320,6 +340,51 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
+def _view(args: argparse.Namespace) -> int:
+    if args.max < 1:
+        raise CrossAgentError(f"--max: got {args.max}; expected at least 1")
+    from crossagent.tracking.viewer.page import write_page
+
+    out = args.output or args.run / "viewer.html"
+    shown, total = write_page(args.run, out, args.max)
+    if args.json:
+        _print_json({"file": str(out), "shown": shown, "total": total})
+    else:
+        print(f"wrote {out}: {shown} of {total} trajectories")
+    if args.open:
+        _browse(out.resolve().as_uri())
+    return 0
+
+
+def _render(args: argparse.Namespace) -> int:
+    if not 0.02 <= args.seconds <= 60:
+        raise CrossAgentError(f"--seconds: got {args.seconds}; expected 0.02 to 60")
+    from crossagent.tracking.viewer.catalogue import Catalogue
+    from crossagent.tracking.viewer.render import render
+
+    catalogue = Catalogue(args.run)
+    one = catalogue.find(args.trajectory)
+    out = args.output or args.run / "episodes" / f"{one.name.replace('/', '-')}.gif"
+    count = render(one, out, catalogue.weights, args.seconds)
+    print(f"wrote {out}: {count} frames")
+    return 0
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from crossagent.tracking.viewer.watch import ADDRESS, PORT, serve
+
+    with serve(args.run, PORT if args.port is None else args.port) as server:
+        address = f"http://{ADDRESS}:{server.server_address[1]}/"
+        print(f"{args.run}: {address} (Ctrl-C ends it)", flush=True)
+        if args.open:
+            _browse(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
 # -- output ---------------------------------------------------------------------------------------------------------
 def _console() -> Console:
     from rich.console import Console
@@ -334,6 +399,13 @@ def _print_error(args: argparse.Namespace, message: str, before: str = "") -> No
         ProgressDisplay("json").event("error", message=message)
     else:
         print(f"{before}crossagent: {message}", file=sys.stderr)
+
+
+def _browse(address: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(address):
+        print(f"crossagent: found no browser; open {address}", file=sys.stderr)
 
 
 def _print_json(content: Any) -> None:

@@ -27,6 +27,7 @@ from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe
 from crossagent.rollout.batch import rows_from_demonstrations
+from crossagent.rollout.credit import credit_file, save_credits
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
 from crossagent.rollout.evaluate import evaluate_experts, evaluation_list
 from crossagent.rollout.store import save_trajectories, step_file
@@ -395,6 +396,9 @@ class _Work:
             on_metrics=lambda step, metrics: self.tracker.log_metrics(stage, metrics, step),
             on_progress=lambda done, total, metrics: bar.update(done, metrics, total),
             on_trajectories=lambda step, trajectories: self._keep(stage, step, trajectories),
+            on_credit=lambda step, trajectories, credits: save_credits(
+                credit_file(directory / "trajectories", step), trajectories, credits, {"stage": stage, "step": step}
+            ),
             evaluate=lambda iteration: self.worlds.validate(policy),
         )
 

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import Acted
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
+from crossagent.rollout.images import png
 from crossagent.seeding import derive
-from crossagent.types import Group, StopReason, Task, Trajectory, Turn
+from crossagent.types import Group, Observation, StopReason, Task, Trajectory, Turn
 
 CUT = "cut at the token limit"
 """Why the last turn of a trajectory that ended with ``StopReason.cut`` is invalid."""
@@ -77,7 +78,12 @@ class _Live:
         self.turns: list[Turn] = []
         self.history: list[tuple[str, tuple[int, ...]]] = []
         self.observation = self.anchor_key = self.state_hash = ""
+        self.image = b""
         self.success = False
+
+    def see(self, observation: Observation) -> None:
+        self.observation = observation.text
+        self.image = b"" if observation.image is None else png(observation.image)
 
     def finish(self, reason: StopReason, failure: str = "") -> Trajectory:
         episode = self.episode
@@ -94,6 +100,7 @@ class _Live:
             state_hash=self.state_hash,
             spaces=episode.spaces,
             failure=failure,
+            instruction=episode.task.instruction,
         )
 
 
@@ -148,6 +155,15 @@ def play(
     return sorted(done, key=lambda t: (t.group, t.member))
 
 
+def space_openings(prompt: PromptLike, spaces: Sequence[str]) -> tuple[int, ...]:
+    """Return the first token of each space's header, in order: their log-probs are those of choosing a space.
+
+    Empty where there is nothing to choose, or two headers open with the same token.
+    """
+    openings = tuple(prompt.forced_ids(space)[0] for space in spaces) if len(spaces) > 1 else ()
+    return openings if len(set(openings)) == len(openings) else ()
+
+
 def groups_of(trajectories: Sequence[Trajectory], smallest: int = 2) -> tuple[list[Group], int]:
     """Return the groups without their failed members, sorted, and the number of groups that were dropped whole.
 
@@ -181,8 +197,8 @@ def _begin(begun: list[_Live], pool: WorkerPool, timing: Timing, ended: list[Tra
         if isinstance(answer, EnvFailure):
             ended.append(state.finish(StopReason.failure, str(answer)))
             continue
-        state.observation, state.state_hash = answer.observation.text, answer.state_hash
-        state.anchor_key = answer.anchor_key
+        state.see(answer.observation)
+        state.state_hash, state.anchor_key = answer.state_hash, answer.anchor_key
         started.append(state)
     return started
 
@@ -205,6 +221,7 @@ def _sample(
             prompt_ids=prompt.prompt_ids(s.episode.task.instruction, s.episode.spaces, s.history, s.observation),
             seed=derive(seed, "sample", step, s.episode.group, s.episode.member, len(s.turns)),
             forced_ids=prompt.forced_ids(s.episode.spaces[0]) if len(s.episode.spaces) == 1 else (),
+            watched_ids=space_openings(prompt, s.episode.spaces),
         )
         for s in live
     ]
@@ -245,7 +262,8 @@ def _act(
         if answer is not None:
             state.success = answer.success
             state.history.append((state.observation, sample.response_ids))
-            state.observation, state.anchor_key = answer.observation.text, answer.anchor_key
+            state.see(answer.observation)
+            state.anchor_key = answer.anchor_key
         if reason is None:
             going.append(state)
         else:
@@ -276,6 +294,8 @@ def _turn(
         "observation": state.observation,
         "text": text,
         "anchor_key": state.anchor_key,
+        "space_logprobs": sample.watched_logprobs,
+        "image": state.image,
     }
     if acted is None:
         space = next((name for name, header in headers.items() if text.startswith(header)), None)

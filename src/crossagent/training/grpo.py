@@ -35,6 +35,7 @@ from crossagent.algorithms import (
 from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.policy.model import Policy, Reference, make_reference
 from crossagent.rollout.batch import Batch, Row, collate, micro_batches, rows_from_trajectories
+from crossagent.rollout.credit import Credits, credits_of
 from crossagent.seeding import rng
 from crossagent.training.callbacks import Evaluator
 from crossagent.training.config import GRPOConfig
@@ -57,6 +58,11 @@ class Scored:
     ref: list[Tensor] | None
     entropy: list[Tensor] | None
 
+    def credits(self, trajectories: Sequence[Trajectory], advantages: Sequence[Sequence[float]]) -> Credits:
+        """Return what this iteration made of each turn, for the trajectory store."""
+        ref = None if self.ref is None else [values.tolist() for values in self.ref]
+        return credits_of(trajectories, advantages, self.rows, [values.tolist() for values in self.old], ref)
+
 
 class GRPOModule(lightning.LightningModule):
     """Trains a policy on the groups of a source; see this module's first lines for one iteration."""
@@ -71,6 +77,7 @@ class GRPOModule(lightning.LightningModule):
         *,
         seed: int = 0,
         on_trajectories: Callable[[int, Sequence[Trajectory]], None] = lambda *_: None,
+        on_credit: Callable[[int, Sequence[Trajectory], Credits], None] = lambda *_: None,
     ) -> None:
         """Train ``policy`` in place. The reference, if the loss has a KL term, is the policy as it is when training begins.
 
@@ -83,7 +90,7 @@ class GRPOModule(lightning.LightningModule):
         self.source = source
         self.config = config
         self.seed = seed
-        self.on_trajectories = on_trajectories
+        self.on_trajectories, self.on_credit = on_trajectories, on_credit
         self.loss_function = _loss_function(config.loss)
         self.metrics: dict[str, float] = {}
         """Of the last iteration."""
@@ -110,6 +117,7 @@ class GRPOModule(lightning.LightningModule):
         scored.rows = rows_from_trajectories(
             played.trajectories, advantages, concatenate=self.config.concatenate, train=keep
         )
+        self.on_credit(iteration + 1, played.trajectories, scored.credits(played.trajectories, advantages))
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
         metrics |= _summary(played, keep, advantages, self.source)
@@ -448,7 +456,9 @@ def train_grpo(policy: Policy, source: GroupSource, config: GRPOConfig, run: Sta
     """
     if config.evaluate_every and run.evaluate is None:
         raise RecipeError(f"{run.name}.evaluate_every: this run has nothing to evaluate with; set it to 0")
-    module = GRPOModule(policy, source, config, seed=run.seed, on_trajectories=run.on_trajectories)
+    module = GRPOModule(
+        policy, source, config, seed=run.seed, on_trajectories=run.on_trajectories, on_credit=run.on_credit
+    )
     callbacks: list[lightning.Callback] = []
     if config.evaluate_every and run.evaluate is not None:
         callbacks.append(Evaluator(run.evaluate, config.evaluate_every, config.keep == "best", run.directory))

@@ -14,7 +14,7 @@ from crossagent.envs.recording import Demonstration
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
-from crossagent.rollout.loop import PromptLike
+from crossagent.rollout.loop import PromptLike, space_openings
 from crossagent.seeding import derive, rng
 from crossagent.types import Task
 
@@ -120,6 +120,7 @@ def judge(
                 prompt_ids=_prompt_ids(state, spaces, prompt),
                 seed=derive(seed, "sample", step, index, member, 0),
                 forced_ids=prompt.forced_ids(spaces[0]) if len(spaces) == 1 else (),
+                watched_ids=space_openings(prompt, spaces),
             )
             for member in range(samples_each)
         ]

@@ -345,6 +345,7 @@ def _single_turn(judged: Judged, group: int, member: int, spaces: tuple[str, ...
         invalid=invalid,
         reward=judged.rewards[member],
         anchor_key=shown.anchor_key,
+        space_logprobs=sample.watched_logprobs,
     )
     return Trajectory(
         task=demonstration.task,
@@ -357,4 +358,5 @@ def _single_turn(judged: Judged, group: int, member: int, spaces: tuple[str, ...
         stop_reason=StopReason.terminated if sample.finish_reason == "stop" else StopReason.cut,
         success=judged.rewards[member] > 0,
         spaces=spaces,
+        instruction=demonstration.instruction,
     )
