@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ def import_mlflow() -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     }.items():
         os.environ.setdefault(name, value)
+    warnings.filterwarnings(
+        "ignore", category=DeprecationWarning, module=r"mlflow\."
+    )  # between MLflow and its libraries
     import mlflow.tracking  # noqa: F401
 
     for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new file's migrations are nobody's news
@@ -193,7 +197,8 @@ class Sink:
             identity = traces.trace_id(run, content["path"], row)
             made = traces.spans(trajectory, identity, content["t"] * 1_000_000)
             spans += [Span.from_dict(span) for span in made]
-            root, judged = made[0], []
+            root = made[0]
+            judged: list[Any] = []
             for name, value, rationale in traces.feedback(trajectory, content["weights"]):
                 feedback = Feedback(name, value, source=source, trace_id=identity, rationale=rationale)
                 feedback.assessment_id = f"a-{identity[3:]}-{name}"  # sent twice, it is one
