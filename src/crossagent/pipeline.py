@@ -332,7 +332,8 @@ class _Work:
         tracker = Tracker(uri, tracking.experiment, recipe.run_name, directory.path)
         work = cls(plan, directory, worlds, tracker, progress)
         stack.push(work.close_tracking)
-        tags = {"recipe_sha256": recipe.sha256, **git_tags(Path.cwd())}
+        source = {"mlflow.source.name": "crossagent run", "mlflow.source.type": "LOCAL"}
+        tags = {"recipe_sha256": recipe.sha256, **source, **git_tags(Path.cwd())}
         plugins = plugin_versions(plan.plugins.listing(), [recipe.environment.name, *recipe.spaces])
         version = {f"version/{name}": value for name, value in versions(plan.distributions).items()}
         tracker.start({**plain(recipe), **version, **plugins}, tags, tracking.system_metrics_s)

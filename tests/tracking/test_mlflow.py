@@ -33,14 +33,16 @@ def started(tmp_path: Path, params: dict[str, Any] | None = None) -> Tracker:
 def test_runs_nest_and_hold_parameters_metrics_and_status(tmp_path: Path, server: FakeMlflow) -> None:
     tracker = started(tmp_path, {"seed": 0, "tracking": {"uri": "https://me:secret@host/"}, "sft": {"lr": 0.1}})
     tracker.begin("sft", params={"lr": 0.1})
-    tracker.log_metrics("sft", {"loss": 2.0, "space/api/share": 0.5, "broken": math.nan}, 1)
+    tracker.log_metrics("sft", {"step": 1, "loss": 2.0, "space/api/share": 0.5, "broken": math.nan}, 1)
     tracker.end("sft")
     tracker.end()
     assert tracker.close() == 0
     parent, stage = server.named("quick"), server.named("quick/sft")
     assert parent["params"] == {"seed": "0", "tracking.uri": "https://host/", "sft.lr": "0.1"}
     assert stage["tags"]["mlflow.parentRunId"] in server.runs
-    assert {key for key, *_ in stage["points"]} == {"loss", "space/api/share"}, "no number, no point"
+    assert {key for key, *_ in stage["points"]} == {"loss", "space/api/share"}, (
+        "no number, no point; the step is no metric"
+    )
     assert parent["status"] == stage["status"] == "FINISHED"
 
 

@@ -127,7 +127,7 @@ class Tracker:
             return
         values = {}
         for name, value in metrics.items():
-            if _is_finite(value) and self._last.get((run, name), -1) < step:
+            if name != "step" and _is_finite(value) and self._last.get((run, name), -1) < step:
                 self._last[run, name] = step
                 values[name] = float(value)
         if values:
