@@ -77,7 +77,7 @@ def test_mlflow_shows_the_run_its_curves_artifacts_and_a_trace(browser, ui: str,
             page.get_by_text(text, exact=True).first.wait_for()
         if SHOTS:
             for button in page.get_by_text("Got it", exact=True).all():  # a first visitor is shown around
-                button.click()
+                button.dispatch_event("click")  # it may lie below the trace
             page.wait_for_timeout(1500)
             page.screenshot(path=f"{SHOTS}/{name}.png")
 
