@@ -43,7 +43,8 @@ def main() -> None:
     """Write the four screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("trajectory", help="as the viewer names it, of a group that was trained")
+    parser.add_argument("trajectory", help="as the viewer names it, of a group that was trained after the first step")
+    parser.add_argument("--turn", type=int, default=1)
     args = parser.parse_args()
     Catalogue(args.run).find(args.trajectory)
     chromium = os.environ.get("CROSSAGENT_CHROMIUM") or shutil.which("chromium")
@@ -51,7 +52,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         file = Path(directory) / "viewer.html"
         write_page(args.run, file, 20_000)
-        address = f"{file.as_uri()}#{args.trajectory}@1"
+        address = f"{file.as_uri()}#{args.trajectory}@{args.turn}"
         shoot(browser, address, "viewer", "2n")
         shoot(browser, address, "viewer-dark", "4", "dark")
         shoot(browser, address, "viewer-group", "3c")
