@@ -63,7 +63,7 @@ class Watched:
     def __init__(self, run: Path) -> None:
         """Raises :class:`DataError` where there is no run."""
         self.catalogue = Catalogue(run)
-        self._read: dict[Path, tuple[tuple[int, int], Any]] = {}
+        self._read: dict[str, tuple[Any, Any]] = {}
 
     def page(self) -> str:
         """Return the live page."""
@@ -125,7 +125,7 @@ class Watched:
         def read() -> dict[str, list[tuple[int, float]]]:
             return {name: _thinned(points) for name, points in sorted(read_metrics(path).items())}
 
-        return self._once(path, read) if path.is_file() else {}
+        return self._once(str(path), path, read) if path.is_file() else {}
 
     def _newest(self, source: Source) -> dict[str, Any]:
         """Return groups of the newest file."""
@@ -135,15 +135,15 @@ class Watched:
             rows = [_episode(one, self.catalogue.weights) for one in shown]
             return {"which": source.name, "total": total, "rows": rows}
 
-        return self._once(source.path, read)
+        return self._once("episodes", source.path, read)
 
-    def _once(self, path: Path, read: Callable[[], T]) -> T:
-        """Return what ``read`` makes of a file; a file that has not changed is not read again."""
+    def _once(self, what: str, path: Path, read: Callable[[], T]) -> T:
+        """Return what ``read`` makes of a file; the same file, unchanged, is not read again."""
         written = path.stat()
-        key = (written.st_mtime_ns, written.st_size)
-        if path not in self._read or self._read[path][0] != key:
-            self._read[path] = (key, read())
-        found: T = self._read[path][1]
+        key = (path, written.st_mtime_ns, written.st_size)
+        if what not in self._read or self._read[what][0] != key:
+            self._read[what] = (key, read())
+        found: T = self._read[what][1]
         return found
 
 
