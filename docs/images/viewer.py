@@ -12,6 +12,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from crossagent.tracking.viewer.catalogue import Catalogue
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def shoot(browser: Browser, address: str, name: str, keys: str = "", scheme: str = "light", height: int = 900) -> None:
-    """Open a page, press keys, save ``NAME.png`` with few colours: the repository keeps it for ever."""
+    """Open a page, press keys, save ``NAME.png``."""
     page: Page = browser.new_page(viewport={"width": 1360, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(address)
     page.wait_for_selector("html[data-ready]", state="attached")
@@ -32,10 +33,8 @@ def shoot(browser: Browser, address: str, name: str, keys: str = "", scheme: str
     path = HERE / f"{name}.png"
     page.screenshot(path=path)
     page.close()
-    from PIL import Image
-
-    with Image.open(path) as image:
-        image.convert("RGB").quantize(128).save(path, optimize=True)
+    with Image.open(path) as image:  # 256 colours: a third of the size, and no difference to see
+        image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
     print(f"wrote {path}")
 
 
@@ -43,7 +42,8 @@ def main() -> None:
     """Write the four screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("trajectory", help="as the viewer names it, of a group that was trained")
+    parser.add_argument("trajectory", help="as the viewer names it, of a group that was trained after the first step")
+    parser.add_argument("--turn", type=int, default=1)
     args = parser.parse_args()
     Catalogue(args.run).find(args.trajectory)
     chromium = os.environ.get("CROSSAGENT_CHROMIUM") or shutil.which("chromium")
@@ -51,7 +51,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         file = Path(directory) / "viewer.html"
         write_page(args.run, file, 20_000)
-        address = f"{file.as_uri()}#{args.trajectory}@1"
+        address = f"{file.as_uri()}#{args.trajectory}@{args.turn}"
         shoot(browser, address, "viewer", "2n")
         shoot(browser, address, "viewer-dark", "4", "dark")
         shoot(browser, address, "viewer-group", "3c")

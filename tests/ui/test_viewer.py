@@ -228,6 +228,19 @@ def test_two_hundred_turns_with_images(open_page: Open, viewer: str) -> None:
     assert page.locator("details .t").count() == 2593, "the prompt of turn 200 holds all before: 199 × 13 + 6"
 
 
+def test_what_loads_late_does_not_replace_what_was_chosen_since(open_page: Open, viewer: str) -> None:
+    page = open_page(viewer + at("sft/id-mixed/2.0"))  # is kept, so it is shown at once the next time
+    page.click("#row-0")
+    shows(page, "#head code", "sft/id-mixed/0.0")
+    page.eval_on_selector(
+        "body",
+        "b => { for (let i = 0; i < 2; i++) b.dispatchEvent(new KeyboardEvent('keydown', { key: 'j', bubbles: true })) }",
+    )
+    shows(page, "#head code", "sft/id-mixed/2.0")
+    page.wait_for_timeout(500)  # the 200 turns of 1.0 are there by now
+    assert page.inner_text("#where") == "turn 1 of 1"
+
+
 def test_keys_alone(open_page: Open, viewer: str) -> None:
     page = open_page(viewer + at("mtrl/1/0.0"))
     press = page.keyboard.press

@@ -84,6 +84,18 @@ def test_a_sample_holds_whole_groups_from_everywhere(tmp_path):
     assert len(shown) == 4, "one group, whole, is the least"
 
 
+def test_a_sample_of_groups_large_and_small_is_never_more_than_asked_for(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("stages: [mtrl]\n")
+    large = [trajectory("t", g, m, [turn(0)], False) for g in range(5) for m in range(30)]
+    save_trajectories(step_file(tmp_path / "mtrl/trajectories", 1), large)
+    small = [trajectory("t", g, 0, [turn(0)], False) for g in range(100)]
+    save_trajectories(tmp_path / "mtrl/trajectories/evaluation-id-mixed.parquet", small)
+    for most in (31, 60, 100, 249):
+        shown, total = Catalogue(tmp_path).sample(most)
+        assert total == 250
+        assert most / 3 < len(shown) <= most
+
+
 def test_credit_of_another_attempt_is_not_shown(tmp_path):
     """A run was killed after it had played a step again, before its credit was written again."""
     import made_up

@@ -188,6 +188,21 @@ def test_the_newest_file_is_shown_and_a_damaged_one_named(run):
     assert state["stages"][2]["metrics"], "the curves are shown all the same"
 
 
+def test_a_file_that_has_not_changed_is_not_read_again(run, monkeypatch):
+    """The page asks every two seconds, on the machine that trains."""
+    from crossagent.tracking.viewer import watch
+
+    watched, read = Watched(run), []
+    first = watched.state()
+    monkeypatch.setattr(watch, "read_metrics", lambda path: read.append(path) or {})
+    monkeypatch.setattr(watched.catalogue, "load", lambda *_: read.append("trajectories") or [])
+    assert watched.state() == first
+    assert read == []
+    os.utime(run / "mtrl/metrics.jsonl", (5, 5))
+    assert watched.state() != first
+    assert read == [run / "mtrl/metrics.jsonl"]
+
+
 def test_long_curves_are_thinned_and_keep_their_ends():
     points = [(k, float(k)) for k in range(5 * POINTS)]
     thin = _thinned(points)

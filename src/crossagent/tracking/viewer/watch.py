@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from crossagent.errors import CrossAgentError, DataError
@@ -20,6 +21,7 @@ from crossagent.tracking.files import read_json, read_metrics
 from crossagent.tracking.viewer.catalogue import Catalogue, Shown, Source
 from crossagent.tracking.viewer.page import assemble, page
 
+T = TypeVar("T")
 ADDRESS = "127.0.0.1"
 PORT = 8707
 EPISODES = 16
@@ -61,7 +63,7 @@ class Watched:
     def __init__(self, run: Path) -> None:
         """Raises :class:`DataError` where there is no run."""
         self.catalogue = Catalogue(run)
-        self._cached: tuple[Any, dict[str, Any]] = (None, {})
+        self._read: dict[str, tuple[Any, Any]] = {}
 
     def page(self) -> str:
         """Return the live page."""
@@ -105,7 +107,7 @@ class Watched:
         return [run / "state.json", *run.glob("*/metrics.jsonl"), *(s.path for s in self.catalogue.newest(1))]
 
     def _stage(self, stage: str, steps: dict[str, Any]) -> dict[str, Any]:
-        metrics = read_metrics(self.catalogue.run / stage / "metrics.jsonl")
+        metrics = self._metrics(self.catalogue.run / stage / "metrics.jsonl")
         if f"{stage}/eval" in steps:
             status = "evaluated"
         elif f"{stage}/train" in steps:
@@ -116,18 +118,33 @@ class Watched:
             "name": stage,
             "status": status,
             "step": max((points[-1][0] for points in metrics.values()), default=0),
-            "metrics": {name: _thinned(points) for name, points in sorted(metrics.items())},
+            "metrics": metrics,
         }
 
+    def _metrics(self, path: Path) -> dict[str, list[tuple[int, float]]]:
+        def read() -> dict[str, list[tuple[int, float]]]:
+            return {name: _thinned(points) for name, points in sorted(read_metrics(path).items())}
+
+        return self._once(str(path), path, read) if path.is_file() else {}
+
     def _newest(self, source: Source) -> dict[str, Any]:
-        """Return the newest file's first groups; read again only when it is another file."""
-        written = source.path.stat()
-        key = (source.path, written.st_mtime_ns, written.st_size)
-        if self._cached[0] != key:
+        """Return groups of the newest file."""
+
+        def read() -> dict[str, Any]:
             shown, total = self.catalogue.sample(EPISODES, [source])
             rows = [_episode(one, self.catalogue.weights) for one in shown]
-            self._cached = (key, {"which": source.name, "total": total, "rows": rows})
-        return self._cached[1]
+            return {"which": source.name, "total": total, "rows": rows}
+
+        return self._once("episodes", source.path, read)
+
+    def _once(self, what: str, path: Path, read: Callable[[], T]) -> T:
+        """Return what ``read`` makes of a file; the same file, unchanged, is not read again."""
+        written = path.stat()
+        key = (path, written.st_mtime_ns, written.st_size)
+        if what not in self._read or self._read[what][0] != key:
+            self._read[what] = (key, read())
+        found: T = self._read[what][1]
+        return found
 
 
 class _Server(ThreadingHTTPServer):

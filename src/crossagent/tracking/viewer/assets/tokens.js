@@ -34,7 +34,7 @@ const ABSENT = {
   advantage: "Nothing trained on this turn: an evaluation, a failure, or a group that teaches nothing.",
   kl: "No KL: nothing trained on this turn, or the stage has no reference policy (kl_coef is 0).",
 };
-const SIGNS = { "\n": "⏎", "\t": "⇥", "\r": "␍" };
+const SIGNS = { "\n": "⏎", "\t": "⇥", "\r": "␍", "\u001f": "⁀" }; // the last: the scratch tokenizers' mark for no space here
 const INVISIBLE = /[\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]/g;
 
 // Blanks and control characters as signs; those that would reorder or hide text as their code.
