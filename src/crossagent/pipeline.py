@@ -344,7 +344,10 @@ class _Work:
         """End the MLflow run as the run has ended, and send what is left; after a failure without much patience."""
         if kind is not None:
             self.tracker.end(status="KILLED" if kind in (KeyboardInterrupt, StageInterrupted) else "FAILED")
-        self.tracker.close(5.0 if kind is not None else None)
+        patience = (
+            None if kind is None else 5.0 if self.directory.begun else 0.0
+        )  # else the directory goes, spool and all
+        self.tracker.close(patience)
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -78,6 +78,11 @@ class RunDirectory:
         """Return whether a step has finished."""
         return step in self._state["steps"]
 
+    @property
+    def begun(self) -> bool:
+        """Whether any step has finished; if not, a failure removes the directory again."""
+        return bool(self._state["steps"])
+
     def result(self, step: str) -> dict[str, Any]:
         """Return what a finished step left."""
         result: dict[str, Any] = self._state["steps"][step]
@@ -90,7 +95,7 @@ class RunDirectory:
 
     def discard_unstarted(self) -> None:
         """Remove the directory again when no step has finished: a run that could not begin leaves nothing behind."""
-        if not self._state["steps"]:
+        if not self.begun:
             shutil.rmtree(self.path, ignore_errors=True)
             with suppress(OSError):  # other runs live there
                 self.path.parent.rmdir()

@@ -201,7 +201,7 @@ class Tracker:
         self._thread = None
         self._spool.close()
         left = self._spool.pending(self._uri)
-        if left:
+        if left and patience_s > 0:
             log.warning(
                 "%d records are not yet in MLflow (%s); `%s %s`, or the next run of this recipe, sends them",
                 left,

@@ -94,8 +94,9 @@ class Sink:
             import_mlflow()
             from mlflow.tracking import MlflowClient
 
-            if self._uri.startswith("sqlite:///"):
-                Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(self._uri.removeprefix("sqlite:///")).parent
+            if self._uri.startswith("sqlite:///") and folder != self._spool.base:
+                folder.mkdir(parents=True, exist_ok=True)
             self._client = MlflowClient(tracking_uri=self._uri)
         return self._client
 

@@ -41,6 +41,7 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Send, once no other process does; until then that one sends our records with its own."""
+        self._ending.wait(SEND_EVERY_S)  # a run that fails at once has made no database
         while not self._abandoned:
             with self._spool.sending() as mine:
                 if mine:

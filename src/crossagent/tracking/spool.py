@@ -111,7 +111,9 @@ class Spool:
         return Sent(**found) if found else Sent(redacted(uri))
 
     def keep_sent(self, uri: str, sent: Sent) -> None:
-        """Remember what a target has."""
+        """Remember what a target has; of a run that was removed meanwhile there is nothing to remember."""
+        if not self.directory.is_dir():
+            return
         targets = self._targets()
         targets[_key(uri)] = asdict(sent)
         write_json(self.directory / "sent.json", {"targets": targets})

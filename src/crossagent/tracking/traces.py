@@ -62,7 +62,11 @@ def spans(trajectory: Trajectory, identity: str, start_ns: int) -> list[dict[str
         start_ns + sum(a + b for a, b in lengths),
         trajectory.failure,
         **{
-            "mlflow.spanInputs": {"task": trajectory.task, "spaces": list(trajectory.spaces)},
+            "mlflow.spanInputs": {
+                "task": trajectory.task,
+                "instruction": trajectory.instruction,
+                "spaces": list(trajectory.spaces),
+            },
             "mlflow.spanOutputs": {
                 "success": trajectory.success,
                 "stop_reason": trajectory.stop_reason.value,
