@@ -241,6 +241,10 @@ def summarize(work: _Work) -> None:
     """Write the final summary and report, and close the tracking."""
     directory, recipe = work.directory, work.recipe
     content = publish(work)
+    for (
+        stage
+    ) in work.stages:  # again, for a run that was stopped between an evaluation and its table; else they are there
+        work.tracker.log_table("evaluation.json", cell_rows(directory.result(f"{stage}/eval")["cells"]), stage)
     rows = [{"stage": s, **row} for s in work.stages for row in cell_rows(directory.result(f"{s}/eval")["cells"])]
     work.tracker.log_table("evaluation.json", rows)
     if recipe.tracking.mlflow and recipe.tracking.model:

@@ -52,6 +52,7 @@ class Tracker:
         self._thread: Sender | None = None
         self._monitor: Any = None
         self._declared: set[str] = set()
+        self._running: set[str] = set()
         self._last: dict[tuple[str, str], int] = {}
         self._once: set[tuple[str, str, str]] = set()
 
@@ -102,6 +103,7 @@ class Tracker:
         """Begin a nested run (``""``: the parent), or go on with it."""
         if not self._uri:
             return
+        self._running.add(run)
         if run in self._declared:
             self._spool.append("status", run, status="RUNNING")
             return
@@ -181,9 +183,11 @@ class Tracker:
         self._spool.append("traces", run, path=where, weights=dict(weights), tags=dict(tags))
 
     def end(self, run: str = "", status: str = "FINISHED") -> None:
-        """Close a run; ``status`` as MLflow has it: FINISHED, FAILED, KILLED."""
-        if self._uri and run in self._declared:
-            self._spool.append("status", run, status=status)
+        """Close a run, the parent with those nested in it; ``status`` as MLflow has it: FINISHED, FAILED, KILLED."""
+        for closed in [run] if run else [*sorted(self._running - {""}), ""]:
+            if closed in self._declared:
+                self._running.discard(closed)
+                self._spool.append("status", closed, status=status)
 
     def close(self, patience_s: float | None = None) -> int:
         """Send what is left, as long as that gets on, and stop. Returns how many records could not be sent.
@@ -226,6 +230,9 @@ class Tracker:
             op, run = content["op"], content["run"]
             if op == "run":
                 self._declared.add(run)
+                self._running.add(run)
+            elif op == "status":
+                (self._running.add if content["status"] == "RUNNING" else self._running.discard)(run)
             elif op == "metrics":
                 for name in content["values"]:
                     self._last[run, name] = max(content["step"], self._last.get((run, name), -1))
