@@ -69,6 +69,8 @@ def test_a_run_from_its_first_moment_to_its_end(open_page: Open, live) -> None:
         "sft/train": {},
         "sft/eval": {"cells": {"id": {"mixed": CELL}}},
     }
+    (run / "state.json").write_text(json.dumps({"steps": done}))
+    within_two_looks(page, "#status", "Between stages.")
     (run / "state.json").write_text(json.dumps({"steps": {**done, "summary": {}}}))
     within_two_looks(page, "#status", "The run is complete.")
     assert page.inner_text("#evaluation tbody tr").split("\t") == ["sft", "id", "mixed", "50 %", "20–80", "0.400", "6"]

@@ -67,7 +67,7 @@ function keyLine(k) {
 function showStages() {
   fill($("stages"), state.stages.map((one) => el("li", { class: one.status === "training" ? "now" : null }, `${one.name}: ${WORDS[one.status]}${one.step ? `, step ${one.step}` : ""}`)));
   const now = state.stages.find((one) => one.status === "training" || one.status === "trained");
-  $("status").textContent = state.complete ? "The run is complete." : now ? `Stage ${now.name}: ${WORDS[now.status]}` : "Before the first stage.";
+  $("status").textContent = state.complete ? "The run is complete." : now ? `Stage ${now.name}: ${WORDS[now.status]}` : state.stages.some((one) => one.status !== "waiting") ? "Between stages." : "Before the first stage.";
   $("problem").hidden = !state.problem;
   $("problem").textContent = state.problem;
 }
