@@ -1,5 +1,6 @@
 # make quickstart   install, then train and evaluate the quickstart
 # make test         install, then the fast tests          make test-all   the slow ones too
+# make chromium     what the tests of tests/ui need; without it they are skipped
 # make lint         ruff, mypy, import-linter              make bench      the quickstart over three seeds
 # make docs         install what it needs, then build the pages into build/site
 SHELL := /bin/sh
@@ -19,7 +20,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup quickstart test test-all lint docs bench clean
+.PHONY: setup quickstart chromium test test-all lint docs bench clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -43,8 +44,14 @@ quickstart: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
+chromium: $(STAMP)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get update || true; } && timeout 60 apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+	|| timeout 60 $(BIN)/playwright install chromium >/dev/null 2>&1 \
+	|| echo "no Chromium could be installed: tests/ui will be skipped"
+
 # TRL is compared with where it can be installed; without it those tests are skipped, with the reason.
-test-all: $(DOCS_STAMP)
+test-all: $(DOCS_STAMP) chromium
 	$(BIN)/python -c 'import trl' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[differential]' || true
 	$(BIN)/python -m pytest -q -n 2
 
@@ -60,6 +67,7 @@ docs: $(DOCS_STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quickstart.py
+	$(BIN)/python benchmarks/viewer.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -98,6 +98,8 @@ def test_a_run_leaves_what_the_readme_says(unbroken: tuple[Path, dict[str, Any]]
         assert (run / stage / "trajectories/evaluation-id-mixed.parquet").is_file()
     assert len(list((run / "mtrl/trajectories").glob("step-*.parquet"))) == 2
     assert (run / "sft/curves.png").is_file()
+    report = (run / "report.html").read_text()
+    assert all(f">{stage}<" in report for stage in ("untrained", "sft", "strl", "relabel", "mtrl", "experts"))
     assert load_recipe(run / "recipe.yaml").sha256 == json.loads((run / "summary.json").read_text())["recipe_sha256"]
     ceilings = json.loads((run / "experts.json").read_text())["id"]
     assert list(ceilings) == ["mixed", "api", "gui", "control"]
@@ -139,6 +141,13 @@ def test_an_interrupted_run_goes_on_with_the_next_step(
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(plan(tmp_path), Console(quiet=True))
     assert finished[-1] == last_words
+    if last_words == "strl/train":
+        so_far = json.loads((tmp_path / "runs/tiny/summary.json").read_text())["stages"]
+        assert so_far == [
+            {**stage, "seconds": had["seconds"]} for stage, had in zip(unbroken[1]["stages"], so_far, strict=False)
+        ]
+        assert [stage["stage"] for stage in so_far] == ["untrained", "sft"], "written after each stage"
+        assert "not complete" in (tmp_path / "runs/tiny/report.html").read_text()
     last_words, before = "", list(finished)
     summary = pipeline.run(plan(tmp_path), Console(quiet=True))
     assert not set(before) & set(finished[len(before) :]), "what has finished is not done again"
@@ -250,6 +259,58 @@ def test_eval_repeats_what_the_run_found(
     assert "Did you mean 'ood'?" in err
 
 
+def test_eval_goes_to_mlflow_report_and_sync_read_the_run_and_progress_can_be_json(
+    unbroken: tuple[Path, dict[str, Any]],
+    command: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow import MlflowClient
+
+    run = tmp_path / "runs/tiny"
+    shutil.copytree(unbroken[0], run)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    short = ["--suite", "id", "--episodes", "2", "--json"]
+    code, out, err = command("eval", run, "tracking.mlflow=true", *short, "--json-log")
+    assert code == 0
+    cell = json.loads(out)["eval"]["id"]["mixed"]
+    events = [json.loads(line) for line in err.splitlines()]
+    assert [e["event"] for e in events] == ["progress"], "nothing else is on standard error"
+    assert events[0]["metrics"]["success"] == cell["success"]
+    client = MlflowClient(tracking_uri=f"sqlite:///{run / 'mlflow.db'}")
+    runs = {r.info.run_name.partition("-2")[0]: r for r in client.search_runs(["1"])}
+    assert sorted(runs) == ["tiny", "tiny/eval-mtrl"]
+    logged = runs["tiny/eval-mtrl"]
+    assert logged.data.tags["mlflow.parentRunId"] == runs["tiny"].info.run_id
+    assert logged.data.metrics["eval/id/mixed/success"] == cell["success"]
+    assert [a.path for a in client.list_artifacts(logged.info.run_id)] == ["evaluation.json"]
+    assert {r.info.status for r in runs.values()} == {"FINISHED"}
+
+    code, out, _ = command("sync", run, "--json")
+    assert (code, json.loads(out)["runs"][0]["sent"], json.loads(out)["runs"][0]["left"]) == (0, 0, 0)
+    code, out, _ = command("sync", run, "--uri", "sqlite:///other.db")
+    assert code == 0
+    assert "6 records sent" in out
+    assert command("sync", run / "sft")[0] == 2
+
+    code, _, err = command("eval", run, *short, "--quiet")
+    assert (code, err) == (0, "")
+    code, out, err = command("eval", run, "--suite", "odo", "--json-log")
+    assert code == 2
+    assert json.loads(err)["event"] == "error"
+    assert "Did you mean" in json.loads(err)["message"]
+
+    code, out, _ = command("report", run, run, "-o", "both.html")
+    assert (code, out) == (0, "wrote both.html\n")
+    assert "Comparison" in (tmp_path / "both.html").read_text()
+    code, out, _ = command("report", run, "--json")
+    assert json.loads(out)["runs"][0]["complete"] is True
+    code, _, err = command("report", run / "sft", "-o", "none.html")
+    assert code == 2
+    assert "state.json" in err
+    assert not (tmp_path / "none.html").exists()
+
+
 def test_an_export_loads_without_us(
     unbroken: tuple[Path, dict[str, Any]], command: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
@@ -294,7 +355,9 @@ def test_run_from_the_command_line_in_a_process_of_its_own(crossagent: Run, tmp_
     assert "after" in result.stdout
     assert "expert" in result.stdout
     assert (tmp_path / "runs/tiny/mlflow.db").is_file()
-    assert "off from here" not in result.stderr
+    assert (tmp_path / "runs/tiny/model/README.md").read_text().startswith("---\nlibrary_name: transformers")
+    assert (tmp_path / "runs/tiny/model/model.safetensors").is_file()
+    assert result.stderr.count("MLflow") == 0, "all of it arrived"
     again = crossagent("run", "tiny.yaml", *small)
     assert again.returncode == 0
     assert "is complete" in again.stdout

@@ -50,15 +50,13 @@ def _main(argv: Sequence[str] | None) -> int:
         args = _parse(words)
         return int(args.command(args))
     except StageInterrupted as stopped:
-        print(f"crossagent: {stopped}", file=sys.stderr)
+        _print_error(args, str(stopped))
         return TERMINATED
     except CrossAgentError as error:
-        print(f"crossagent: {error}", file=sys.stderr)
+        _print_error(args, str(error))
         return USER_ERROR
     except KeyboardInterrupt:
-        print(
-            "\ncrossagent: interrupted; the same command goes on with the stage that was interrupted", file=sys.stderr
-        )
+        _print_error(args, "interrupted; the same command goes on with the stage that was interrupted", "\n")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone (``| head``)
         sys.stderr.close()
@@ -112,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--print-config", action="store_true", help="print the composed recipe and stop")
     run.add_argument("--dry-run", action="store_true", help="check the recipe, say what would run, and stop")
+    _progress_options(run)
     run.set_defaults(command=_run)
 
     evaluate = commands.add_parser("eval", help="evaluate a run or a checkpoint")
@@ -122,7 +121,23 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--episodes", type=int, metavar="N", help="episodes per suite")
     evaluate.add_argument("--recipe", type=Path, help="the recipe, where the checkpoint lies outside a run")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
+    _progress_options(evaluate)
     evaluate.set_defaults(command=_eval)
+
+    report = commands.add_parser("report", help="write a page about a run, or about several side by side")
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="e.g. runs/quickstart")
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: RUN/report.html; of several runs: ./report.html"
+    )
+    report.add_argument("--open", action="store_true", help="open it in a browser")
+    report.add_argument("--json", action="store_true", help="print its data as JSON; writes a page only with -o")
+    report.set_defaults(command=_report)
+
+    sync = commands.add_parser("sync", help="send to MLflow what a run logged while the server was away")
+    sync.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="e.g. runs/quickstart")
+    sync.add_argument("--uri", help="another tracking URI: it gets the whole run")
+    sync.add_argument("--json", action="store_true", help="print JSON")
+    sync.set_defaults(command=_sync)
 
     plugins = commands.add_parser(
         "plugins",
@@ -163,7 +178,42 @@ def build_parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(command=_doctor)
+
+    view = commands.add_parser("view", help="write a run's trajectories as one HTML file to look at")
+    view.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; it may still be running")
+    view.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: RUN/viewer.html")
+    view.add_argument("--max", type=int, default=1000, metavar="N", help="at most so many, whole groups spread evenly")
+    view.add_argument("--open", action="store_true", help="open it in the browser")
+    view.add_argument("--json", action="store_true", help="print JSON: file, trajectories shown, trajectories in all")
+    view.set_defaults(command=_view)
+
+    render = commands.add_parser("render", help="write one episode as GIF or MP4")
+    render.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart")
+    render.add_argument("trajectory", metavar="TRAJECTORY", help="its name in `view`, e.g. mtrl/12/3.1")
+    render.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="ends in .gif or .mp4; default: in RUN/episodes"
+    )
+    render.add_argument("--seconds", type=float, default=1.0, metavar="S", help="how long a turn is shown (default: 1)")
+    render.set_defaults(command=_render)
+
+    watch = commands.add_parser("watch", help="follow a run in the browser: curves and newest episodes, on loopback")
+    watch.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; running, stopped or complete")
+    watch.add_argument("--port", type=int, metavar="N", help="of 127.0.0.1 (default: 8707; 0: any free one)")
+    watch.add_argument("--open", action="store_true", help="open it in the browser")
+    watch.set_defaults(command=_watch)
     return parser
+
+
+def _progress_options(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--quiet", dest="mode", action="store_const", const="quiet", help="only the final table, and warnings"
+    )
+    how.add_argument(
+        "--json-log", dest="mode", action="store_const", const="json",
+        help="progress, warnings and errors as one JSON object per line on standard error (docs/tracking.md)",
+    )  # fmt: skip
+    parser.set_defaults(mode="auto")
 
 
 # -- commands -------------------------------------------------------------------------------------------------------
@@ -187,10 +237,15 @@ def _run(args: argparse.Namespace) -> int:
         from crossagent.tracking.summary import show_complete
 
         show_complete(directory.path, _console())
+        if recipe.tracking.mlflow:
+            from crossagent.tracking.mlflow import tracking_uri
+            from crossagent.tracking.sender import sync
+
+            sync(directory.path, tracking_uri(recipe.tracking.uri, directory.path))  # what a server missed, if any
         return 0
     from crossagent.pipeline import run
 
-    run(plan, _console())
+    run(plan, _console(), args.mode)
     return 0
 
 
@@ -210,12 +265,60 @@ def _eval(args: argparse.Namespace) -> int:
     from crossagent.evaluation import evaluate_checkpoint
     from crossagent.tracking.summary import cells_table, print_wide
 
-    cells = evaluate_checkpoint(plan, found.checkpoint, args.suite or [], spaces, args.episodes)
+    run = next((p for p in found.checkpoint.resolve().parents if (p / "state.json").is_file()), None)
+    cells = evaluate_checkpoint(
+        plan, found.checkpoint, args.suite or [], spaces, args.episodes, run=run, mode=args.mode
+    )
     if args.json:
         _print_json({"checkpoint": str(found.checkpoint), "eval": cells})
     else:
         print_wide(_console(), cells_table(cells, str(found.checkpoint)))
     return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from crossagent.tracking.report import REPORT, write_report
+    from crossagent.tracking.report_data import collect
+
+    if args.json and not args.output:
+        _print_json({"runs": [collect(run) for run in args.runs]})
+        return 0
+    out = args.output or (args.runs[0] / REPORT if len(args.runs) == 1 else Path(REPORT))
+    data = write_report(args.runs, out)
+    if args.json:
+        _print_json({"runs": data})
+    else:
+        print(f"wrote {out}")
+    if args.open:
+        _browse(out.resolve().as_uri())
+    return 0
+
+
+def _sync(args: argparse.Namespace) -> int:
+    from crossagent.recipe import RECIPE_FILE, load_recipe
+    from crossagent.tracking.mlflow import tracking_uri
+    from crossagent.tracking.sender import sync
+    from crossagent.tracking.spool import FOLDER, redacted
+
+    targets = []
+    for run in args.runs:
+        if not (run / FOLDER / "spool.jsonl").is_file():
+            raise CrossAgentError(f"{run}: nothing was logged for MLflow there; expected a run, e.g. runs/quickstart")
+        composed = run / RECIPE_FILE
+        chosen = args.uri or (load_recipe(composed).tracking.uri if composed.is_file() else None)
+        uri = tracking_uri(chosen, run if composed.is_file() else None)
+        if not uri:
+            raise CrossAgentError(f"{run}: does not say where to. Fix: --uri URI, or set MLFLOW_TRACKING_URI")
+        targets.append((run, uri))
+    rows = []
+    for run, uri in targets:
+        sent, left = sync(run, uri)
+        rows.append({"run": str(run), "uri": redacted(uri), "sent": sent, "left": left})
+        if not args.json:
+            print(f"{run}: {sent} records sent to {redacted(uri)}" + (f", {left} are left" if left else ""))
+    if args.json:
+        _print_json({"runs": rows})
+    return FAILED_CHECK if any(row["left"] for row in rows) else 0
 
 
 def _plugins(args: argparse.Namespace) -> int:
@@ -336,11 +439,72 @@ def _doctor(args: argparse.Namespace) -> int:
     return 0
 
 
+def _view(args: argparse.Namespace) -> int:
+    if args.max < 1:
+        raise CrossAgentError(f"--max: got {args.max}; expected at least 1")
+    from crossagent.tracking.viewer.page import write_page
+
+    out = args.output or args.run / "viewer.html"
+    shown, total = write_page(args.run, out, args.max)
+    if args.json:
+        _print_json({"file": str(out), "shown": shown, "total": total})
+    else:
+        print(f"wrote {out}: {shown} of {total} trajectories")
+    if args.open:
+        _browse(out.resolve().as_uri())
+    return 0
+
+
+def _render(args: argparse.Namespace) -> int:
+    if not 0.02 <= args.seconds <= 60:
+        raise CrossAgentError(f"--seconds: got {args.seconds}; expected 0.02 to 60")
+    from crossagent.tracking.viewer.catalogue import Catalogue
+    from crossagent.tracking.viewer.render import render
+
+    catalogue = Catalogue(args.run)
+    one = catalogue.find(args.trajectory)
+    out = args.output or args.run / "episodes" / f"{one.name.replace('/', '-')}.gif"
+    count = render(one, out, catalogue.weights, args.seconds)
+    print(f"wrote {out}: {count} frames")
+    return 0
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from crossagent.tracking.viewer.watch import ADDRESS, PORT, serve
+
+    with serve(args.run, PORT if args.port is None else args.port) as server:
+        address = f"http://{ADDRESS}:{server.server_address[1]}/"
+        print(f"{args.run}: {address} (Ctrl-C ends it)", flush=True)
+        if args.open:
+            _browse(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
 # -- output ---------------------------------------------------------------------------------------------------------
 def _console() -> Console:
     from rich.console import Console
 
     return Console()
+
+
+def _print_error(args: argparse.Namespace, message: str, before: str = "") -> None:
+    if getattr(args, "mode", "auto") == "json":
+        from crossagent.tracking.progress import ProgressDisplay
+
+        ProgressDisplay("json").event("error", message=message)
+    else:
+        print(f"{before}crossagent: {message}", file=sys.stderr)
+
+
+def _browse(address: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(address):
+        print(f"crossagent: found no browser; open {address}", file=sys.stderr)
 
 
 def _print_json(content: Any) -> None:

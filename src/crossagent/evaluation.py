@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 import transformers
 
+from crossagent.compose import plain
 from crossagent.envs.recording import MIXED
 from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import Described, WorldConfig
@@ -31,8 +34,36 @@ from crossagent.recipe import Plan, Recipe
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.seeding import derive
 from crossagent.spaces import CostRule
-from crossagent.tracking.progress import ProgressDisplay
+from crossagent.tracking.mlflow import Tracker, tracking_uri
+from crossagent.tracking.progress import Mode, ProgressDisplay
+from crossagent.tracking.summary import cell_metrics, cell_rows
 from crossagent.types import Trajectory
+
+
+class _SoFar:
+    """What is worth seeing while episodes are played: success, share of each space, sampled tokens per second."""
+
+    def __init__(self, spaces: Sequence[str]) -> None:
+        self.episodes = self._wins = self._turns = self._tokens = 0
+        self._used = dict.fromkeys(spaces, 0)
+        self._begun = time.monotonic()
+
+    def add(self, trajectories: Sequence[Trajectory]) -> None:
+        for trajectory in trajectories:
+            self.episodes += 1
+            self._wins += trajectory.success
+            self._turns += len(trajectory.turns)
+            for turn in trajectory.turns:
+                self._tokens += len(turn.response_ids) - turn.forced
+                if turn.space in self._used:
+                    self._used[turn.space] += 1
+
+    def metrics(self) -> dict[str, float]:
+        return {
+            "success": self._wins / max(self.episodes, 1),
+            **{f"space/{space}/share": used / max(self._turns, 1) for space, used in self._used.items()},
+            "rollout/tokens_per_second": self._tokens / max(time.monotonic() - self._begun, 1e-9),
+        }
 
 
 class Worlds:
@@ -78,15 +109,12 @@ class Worlds:
         recipe = self.plan.recipe
         config = recipe.evaluation
         listed = evaluation_list(suite, self.plan.suites[suite], episodes or config.episodes, config.seed)
-        wins = 0
+        so_far = _SoFar(spaces)
         with progress.task(name, len(listed)) as bar:
-            done = 0
 
             def ended(trajectories: Sequence[Trajectory]) -> None:
-                nonlocal done, wins
-                done += len(trajectories)
-                wins += sum(t.success for t in trajectories)
-                bar.update(done, {"success": wins / done})
+                so_far.add(trajectories)
+                bar.update(so_far.episodes, so_far.metrics())
 
             return evaluate(
                 listed,
@@ -118,9 +146,16 @@ class Worlds:
 
 
 def evaluate_checkpoint(
-    plan: Plan, checkpoint: Path, suites: Sequence[str], spaces: Sequence[str], episodes: int | None
+    plan: Plan,
+    checkpoint: Path,
+    suites: Sequence[str],
+    spaces: Sequence[str],
+    episodes: int | None,
+    *,
+    run: Path | None = None,
+    mode: Mode = "auto",
 ) -> dict[str, dict[str, Any]]:
-    """Evaluate one checkpoint; writes nothing.
+    """Evaluate one checkpoint; writes nothing but what MLflow gets, unless the recipe says ``tracking.mlflow: false``.
 
     Args:
         plan: Says the environment, the spaces and the suites.
@@ -128,6 +163,9 @@ def evaluate_checkpoint(
         suites: Names of suites; empty: all of the recipe's.
         spaces: The spaces the agent may use; empty: all. The prompt lists these only.
         episodes: Per suite; None: as the recipe says.
+        run: The run directory the checkpoint lies in: the evaluation becomes a nested run of its MLflow run. None: it is
+            logged only where a tracking URI is given, and waits under ``RUNS_DIR/evaluations`` while a server is away.
+        mode: How progress is shown.
 
     Returns:
         suite → kind → cell, kind being ``mixed``, a space's name, or several joined with ``+``.
@@ -145,12 +183,35 @@ def evaluate_checkpoint(
     configure_torch(recipe)
     policy = Policy.load(checkpoint)
     with ExitStack() as stack:
-        progress = stack.enter_context(ProgressDisplay())
+        progress = stack.enter_context(ProgressDisplay(mode))
         worlds = Worlds.open(plan, stack)
-        return {
+        cells = {
             suite: {kind: worlds.evaluate(policy, suite, chosen, progress, f"{suite} {kind}", episodes)[0]}
             for suite in (suites or plan.suites)
         }
+        _track(plan, checkpoint, cells, run)
+    return cells
+
+
+def _track(plan: Plan, checkpoint: Path, cells: dict[str, dict[str, Any]], run: Path | None) -> None:
+    recipe = plan.recipe
+    uri = tracking_uri(recipe.tracking.uri, run) if recipe.tracking.mlflow else ""
+    if not uri:
+        return
+    stage = checkpoint.parent.name if checkpoint.name == "checkpoint" else checkpoint.name
+    name = f"eval-{stage}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    home = run if run is not None else Path(recipe.runs_dir) / "evaluations" / name
+    tracker = Tracker(uri, recipe.tracking.experiment, recipe.run_name, home)
+    tracker.resume({**plain(recipe), "checkpoint": str(checkpoint)}, {"recipe_sha256": recipe.sha256})
+    tracker.begin(
+        name, params={"checkpoint": checkpoint, **{k: v for k, v in plain(recipe.evaluation).items() if k != "suites"}}
+    )
+    for suite, kinds in cells.items():
+        for kind, cell in kinds.items():
+            tracker.log_metrics(name, {f"eval/{suite}/{kind}/{k}": v for k, v in cell_metrics(cell).items()}, 0)
+    tracker.log_table("evaluation.json", cell_rows(cells), name)
+    tracker.end(name)
+    tracker.close()
 
 
 def configure_torch(recipe: Recipe) -> None:

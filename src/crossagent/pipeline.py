@@ -7,8 +7,9 @@ stages meet at checkpoints (docs/decisions/0002), so a continued run equals an u
 from __future__ import annotations
 
 import logging
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -18,23 +19,35 @@ from rich.console import Console
 
 from crossagent.compose import plain
 from crossagent.envs.recording import MIXED, Demonstration
-from crossagent.errors import TaskError
+from crossagent.errors import StageInterrupted, TaskError
 from crossagent.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
+from crossagent.policy.export import export_checkpoint
 from crossagent.policy.model import Policy
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe, load_recipe, validate
 from crossagent.registry import PluginSet, load_plugins
 from crossagent.rollout.batch import rows_from_demonstrations
+from crossagent.rollout.credit import credit_file, save_credits
 from crossagent.rollout.demos import CollectStats, collect, load_demonstrations, save_demonstrations
 from crossagent.rollout.evaluate import evaluate_experts, evaluation_list
 from crossagent.rollout.store import save_trajectories, step_file
 from crossagent.run_directory import RunDirectory
 from crossagent.seeding import derive
 from crossagent.tracking import plots
-from crossagent.tracking.files import read_json, write_json
-from crossagent.tracking.mlflow import Tracker
-from crossagent.tracking.progress import ProgressDisplay, ProgressTask
-from crossagent.tracking.summary import show, show_complete, versions, write_summary
+from crossagent.tracking.files import read_json, write_json, write_text
+from crossagent.tracking.mlflow import Tracker, tracking_uri
+from crossagent.tracking.model_card import model_card
+from crossagent.tracking.progress import Mode, ProgressDisplay, ProgressTask
+from crossagent.tracking.provenance import git_tags, plugin_versions
+from crossagent.tracking.report import REPORT, write_report
+from crossagent.tracking.summary import (
+    cell_metrics,
+    cell_rows,
+    show,
+    show_complete,
+    versions,
+    write_summary,
+)
 from crossagent.training.callbacks import METRICS, read_metrics
 from crossagent.training.grpo import train_grpo
 from crossagent.training.relabel import relabel
@@ -42,6 +55,7 @@ from crossagent.training.resume import RESUME, rows_done
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import SURVEYED, MtrlSource, StrlSource
 from crossagent.training.stage import StageResult, StageRun
+from crossagent.types import Trajectory
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,8 +64,13 @@ _LITTLE_CHOICE = 0.05
 UNTRAINED = "untrained"
 
 
-def run(plan: Plan, console: Console) -> dict[str, Any]:
+def run(plan: Plan, console: Console, mode: Mode = "auto") -> dict[str, Any]:
     """Run a recipe, or what is left of it, and print its table.
+
+    Args:
+        plan: The recipe, checked.
+        console: Gets the table.
+        mode: How progress is shown.
 
     Returns:
         The content of ``summary.json``.
@@ -64,10 +83,10 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
         if directory.complete:
             return show_complete(directory.path, console)
         stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
-        work = _Work.open(plan, directory, stack)
+        work = _Work.open(plan, directory, stack, mode)
         say_where(work)
         for text in plan.recipe.warnings:
-            log.warning("%s", text)
+            work.progress.warn(text)
         if not plan.recipe.makes_tokenizer:
             train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
         if plan.recipe.needs_demonstrations:
@@ -151,6 +170,7 @@ def train(work: _Work, stage: str) -> None:
     if directory.done(f"{stage}/train"):
         return
     started = time.monotonic()
+    work.track_stage(stage)
     torch_seed(derive(recipe.seed, "stage", stage))
     if stage == UNTRAINED:
         policy = Policy.build(
@@ -165,12 +185,10 @@ def train(work: _Work, stage: str) -> None:
         policy = Policy.load(directory.checkpoint(stages[stages.index(stage) - 1]))
         with work.progress.task(stage, 1) as bar:
             _STAGES[stage](work, policy, work.stage_run(stage, policy, bar))
-        work.tracker.end(stage)
     # An interrupted stage counts the time since it was continued; its metrics know the rest.
     directory.finish(
         f"{stage}/train", {"seconds": time.monotonic() - started, "found": found_by(directory.stage(stage))}
     )
-    work.keep_tracking()
 
 
 def evaluate(work: _Work, stage: str) -> None:
@@ -195,17 +213,19 @@ def evaluate(work: _Work, stage: str) -> None:
                 trajectories,
                 {"stage": stage, "suite": suite, "agent": kind},
             )
-            numbers = {key: value for key, value in cell.items() if isinstance(value, (int, float))}
-            numbers |= {f"share/{space}": share for space, share in cell["shares"].items()}
             work.tracker.log_metrics(
-                "", {f"eval/{suite}/{kind}/{k}": v for k, v in numbers.items()}, _step(recipe, stage)
+                "", {f"eval/{suite}/{kind}/{k}": v for k, v in cell_metrics(cell).items()}, _step(recipe, stage)
             )
+            if kind == next(iter(kinds)):
+                work.track_sample(f"{stage}-{suite}", trajectories, stage, suite=suite, agent=kind)
             work.progress.line(
                 f"{stage}: {suite} {kind}: success {100 * cell['success']:.1f} % "
                 f"[{100 * cell['ci95'][0]:.0f}–{100 * cell['ci95'][1]:.0f}], J {cell['return']:.3f}"
             )
     directory.finish(f"{stage}/eval", {"seconds": time.monotonic() - started, "cells": cells})
-    work.keep_tracking()
+    publish(work, stage)
+    work.tracker.log_table("evaluation.json", cell_rows(cells), stage)
+    work.tracker.end(stage)
 
 
 def play_experts(work: _Work) -> None:
@@ -227,37 +247,58 @@ def play_experts(work: _Work) -> None:
     work.directory.finish("experts", {"cells": cells})
 
 
-def summarize(work: _Work) -> None:
-    """Write ``summary.json`` and the curves, and close the tracking."""
+def publish(work: _Work, stage: str = "") -> dict[str, Any]:
+    """Write ``summary.json``, the curves and the report of what there is so far, and send them."""
     directory, recipe = work.directory, work.recipe
     stages = []
-    for stage in (UNTRAINED, *recipe.stages):
-        trained, evaluated = directory.result(f"{stage}/train"), directory.result(f"{stage}/eval")
-        seconds = trained["seconds"] + evaluated["seconds"]
-        found = {"found": trained["found"]} if trained.get("found") else {}
-        stages.append({"stage": stage, "seconds": round(seconds, 3), "eval": evaluated["cells"], **found})
+    for name in (UNTRAINED, *recipe.stages):
+        if directory.done(f"{name}/eval"):
+            trained, evaluated = directory.result(f"{name}/train"), directory.result(f"{name}/eval")
+            seconds = trained["seconds"] + evaluated["seconds"]
+            found = {"found": trained["found"]} if trained.get("found") else {}
+            stages.append({"stage": name, "seconds": round(seconds, 3), "eval": evaluated["cells"], **found})
     content = write_summary(directory.summary, stages, recipe.sha256, versions(work.plan.distributions))
+    curves = directory.stage(stage) / "curves.png"
     if recipe.tracking.plots:
-        draw(directory, content, recipe)
-    for path in [directory.path / RECIPE_FILE, directory.summary, *sorted(directory.path.glob("*.png"))]:
-        work.tracker.log_artifact(path)
-    for stage in recipe.stages:
-        for path in sorted(directory.stage(stage).glob("*.png")):
-            work.tracker.log_artifact(path, stage)
+        experts = directory.result("experts")["cells"] if directory.done("experts") else {}
+        plots.plot_stages(content, experts, directory.path / "stages.png")
+        if stage:
+            plots.plot_stage(directory.stage(stage) / "metrics.jsonl", curves, f"{recipe.run_name}: {stage}")
+    if recipe.tracking.report:
+        _report(directory)
+    for path in [directory.summary, directory.path / REPORT, *sorted(directory.path.glob("*.png"))]:
+        if path.is_file():
+            work.tracker.log_artifact(path)
+    if stage and curves.is_file():
+        work.tracker.log_artifact(curves, run=stage)
+    return content
+
+
+def _report(directory: RunDirectory) -> None:
+    try:
+        write_report([directory.path], directory.path / REPORT)
+    except Exception as error:  # a page about the run must not end the run
+        log.warning("%s was not written (%s: %s)", directory.path / REPORT, type(error).__name__, error)
+
+
+def summarize(work: _Work) -> None:
+    """Write the final summary and report, and close the tracking."""
+    directory, recipe = work.directory, work.recipe
+    content = publish(work)
+    for (
+        stage
+    ) in work.stages:  # again, for a run that was stopped between an evaluation and its table; else they are there
+        work.tracker.log_table("evaluation.json", cell_rows(directory.result(f"{stage}/eval")["cells"]), stage)
+    rows = [{"stage": s, **row} for s in work.stages for row in cell_rows(directory.result(f"{s}/eval")["cells"])]
+    work.tracker.log_table("evaluation.json", rows)
+    if recipe.tracking.mlflow and recipe.tracking.model:
+        model = directory.path / "model"
+        shutil.rmtree(model, ignore_errors=True)  # of an attempt that was interrupted
+        export_checkpoint(directory.checkpoint(recipe.stages[-1]), model)
+        write_text(model / "README.md", model_card(recipe.run_name, plain(recipe), content))
+        work.tracker.log_artifact(model, "model")
     work.tracker.end()
     directory.finish("summary", {})
-
-
-def draw(directory: RunDirectory, content: dict[str, Any], recipe: Recipe) -> None:
-    """Draw the run's curves from its files."""
-    experts = directory.result("experts")["cells"] if directory.done("experts") else {}
-    plots.plot_stages(content, experts, directory.path / "stages.png")
-    for stage in recipe.stages:
-        plots.plot_stage(
-            directory.stage(stage) / "metrics.jsonl",
-            directory.stage(stage) / "curves.png",
-            f"{recipe.run_name}: {stage}",
-        )
 
 
 # -- the stages -----------------------------------------------------------------------------------------------------
@@ -357,20 +398,37 @@ class _Work:
         self._demonstrations: list[Demonstration] | None = None
 
     @classmethod
-    def open(cls, plan: Plan, directory: RunDirectory, stack: ExitStack) -> _Work:
+    def open(cls, plan: Plan, directory: RunDirectory, stack: ExitStack, mode: Mode) -> _Work:
         recipe = plan.recipe
         configure_torch(recipe)
-        progress = stack.enter_context(ProgressDisplay())
+        progress = stack.enter_context(ProgressDisplay(mode))
         worlds = Worlds.open(plan, stack)
-        uri = (recipe.tracking.uri or f"sqlite:///{directory.path / 'mlflow.db'}") if recipe.tracking.mlflow else ""
-        tracker = Tracker(uri, recipe.tracking.experiment, recipe.run_name, directory.mlflow_runs)
-        tracker.start(plain(recipe), directory.path / "mlflow-artifacts", {"recipe_sha256": recipe.sha256})
-        stack.push(
-            lambda kind, *_: tracker.end(status="KILLED" if kind is KeyboardInterrupt else "FAILED") if kind else None
-        )
+        tracking = recipe.tracking
+        uri = tracking_uri(tracking.uri, directory.path) if tracking.mlflow else ""
+        tracker = Tracker(uri, tracking.experiment, recipe.run_name, directory.path)
         work = cls(plan, directory, worlds, tracker, progress)
-        work.keep_tracking()
+        stack.push(work.close_tracking)
+        source = {"mlflow.source.name": "crossagent run", "mlflow.source.type": "LOCAL"}
+        tags = {"recipe_sha256": recipe.sha256, **source, **git_tags(Path.cwd())}
+        plugins = plugin_versions(plan.plugins.listing(), [recipe.environment.name, *recipe.spaces])
+        version = {f"version/{name}": value for name, value in versions(plan.distributions).items()}
+        tracker.start({**plain(recipe), **version, **plugins}, tags, tracking.system_metrics_s)
+        tracker.log_artifact(directory.path / RECIPE_FILE)
         return work
+
+    def close_tracking(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the MLflow run as the run has ended, and send what is left; after a failure without much patience."""
+        if kind is not None:
+            self.tracker.end(status="KILLED" if kind in (KeyboardInterrupt, StageInterrupted) else "FAILED")
+        patience = (
+            None if kind is None else 5.0 if self.directory.begun else 0.0
+        )  # else the directory goes, spool and all
+        self.tracker.close(patience)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Every stage of the run, in order."""
+        return (UNTRAINED, *self.recipe.stages)
 
     @property
     def demonstrations(self) -> list[Demonstration]:
@@ -420,16 +478,35 @@ class _Work:
             precision=trainer.precision,
             deterministic=trainer.deterministic,
             on_metrics=lambda step, metrics: self.tracker.log_metrics(stage, metrics, step),
-            on_progress=lambda done, total, metrics: bar.update(done, _headline(metrics), total),
-            on_trajectories=lambda step, trajectories: save_trajectories(
-                step_file(directory / "trajectories", step), trajectories, {"stage": stage, "step": step}
+            on_progress=lambda done, total, metrics: bar.update(done, metrics, total),
+            on_trajectories=lambda step, trajectories: self._keep(stage, step, trajectories),
+            on_credit=lambda step, trajectories, credits: save_credits(
+                credit_file(directory / "trajectories", step), trajectories, credits, {"stage": stage, "step": step}
             ),
             evaluate=lambda iteration: self.worlds.validate(policy),
         )
 
-    def keep_tracking(self) -> None:
-        """Remember MLflow's run ids, so that a continued run continues there."""
-        self.directory.keep_mlflow_runs(self.tracker.run_ids)
+    def track_stage(self, stage: str) -> None:
+        """Begin the stage's nested MLflow run, with its configuration and what it learns from."""
+        config = plain(self.recipe).get(stage, {})
+        self.tracker.begin(stage, params=config, tags={"stage": stage})
+        if stage in ("sft", "strl", "relabel") and self.directory.demonstrations.is_file():
+            profile = {"num_rows": len(self.demonstrations)}
+            self.tracker.log_dataset(self.directory.demonstrations, "demonstrations", "training", profile, stage)
+
+    def track_sample(self, name: str, trajectories: Sequence[Trajectory], stage: str, **tags: str) -> None:
+        """Send a sample of trajectories to MLflow, as traces of the stage's run."""
+        count = self.recipe.tracking.trajectories
+        self.tracker.log_trajectories(
+            trajectories, name, self.recipe.weights, {"stage": stage, **tags}, count, run=stage
+        )
+
+    def _keep(self, stage: str, step: int, trajectories: Sequence[Trajectory]) -> None:
+        save_trajectories(
+            step_file(self.directory.stage(stage) / "trajectories", step), trajectories, {"stage": stage, "step": step}
+        )
+        if step & (step - 1) == 0:  # 1, 2, 4, 8, …: the beginning shows most, and a long stage does not flood
+            self.track_sample(f"{stage}-step-{step:06d}", trajectories[:1], stage, step=str(step))
 
 
 def _mixed(recipe: Recipe, value: T) -> dict[str, T]:
@@ -439,10 +516,3 @@ def _mixed(recipe: Recipe, value: T) -> dict[str, T]:
 
 def _step(recipe: Recipe, stage: str) -> int:
     return (UNTRAINED, *recipe.stages).index(stage)
-
-
-def _headline(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the few numbers worth a place beside a progress bar."""
-    words = ("success", "return", "reward", "loss", "entropy")
-    found = {word: next((m for m in metrics if m.rpartition("/")[2].startswith(word)), None) for word in words}
-    return {name: metrics[name] for name in found.values() if name is not None}

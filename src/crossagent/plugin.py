@@ -58,6 +58,8 @@ class SampleRequest:
     """Of this row alone, derived from (run seed, step, group, member, turn): results do not depend on batch order."""
     forced_ids: tuple[int, ...] = ()
     """Response tokens that are given (a header); the sample starts with them."""
+    watched_ids: tuple[int, ...] = ()
+    """Tokens whose log-prob is asked for where the first token is sampled: the openings of the spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Sample:
     logprobs: tuple[float, ...]
     """Of each response token at the sampling temperature; 0.0 for forced ones. Temperature 0 reports those of 1."""
     finish_reason: FinishReason
+    watched_logprobs: tuple[float, ...] = ()
+    """One per watched id of the request, at the same temperature as ``logprobs``; empty when a sampler does not tell."""
 
 
 class Sampler(Protocol):

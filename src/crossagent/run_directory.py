@@ -63,7 +63,6 @@ class RunDirectory:
             "recipe_sha256": recipe.sha256,
             "recipe": recipe.identity(),
             "steps": {},
-            "mlflow": {},
         }
         write_text(path / RECIPE_FILE, to_yaml(recipe))
         write_json(state_file, state)
@@ -79,6 +78,11 @@ class RunDirectory:
         """Return whether a step has finished."""
         return step in self._state["steps"]
 
+    @property
+    def begun(self) -> bool:
+        """Whether any step has finished; if not, a failure removes the directory again."""
+        return bool(self._state["steps"])
+
     def result(self, step: str) -> dict[str, Any]:
         """Return what a finished step left."""
         result: dict[str, Any] = self._state["steps"][step]
@@ -91,21 +95,10 @@ class RunDirectory:
 
     def discard_unstarted(self) -> None:
         """Remove the directory again when no step has finished: a run that could not begin leaves nothing behind."""
-        if not self._state["steps"]:
+        if not self.begun:
             shutil.rmtree(self.path, ignore_errors=True)
             with suppress(OSError):  # other runs live there
                 self.path.parent.rmdir()
-
-    @property
-    def mlflow_runs(self) -> dict[str, str]:
-        """Stage → MLflow run id, so that a continued run continues there too."""
-        return dict(self._state["mlflow"])
-
-    def keep_mlflow_runs(self, run_ids: Mapping[str, str]) -> None:
-        """Remember MLflow's run ids."""
-        if self._state["mlflow"] != run_ids:
-            self._state["mlflow"] = dict(run_ids)
-            write_json(self.path / "state.json", self._state)
 
     # -- paths ---------------------------------------------------------------------------------------------------
     @property

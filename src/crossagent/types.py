@@ -180,6 +180,11 @@ class Turn:
     events: tuple[Event, ...] = ()
     anchor_key: str = ""
     """Coarse state before the turn (no clock, no RNG), for step-level credit."""
+    space_logprobs: tuple[float, ...] = ()
+    """One per space of the trajectory, in its order: log-prob that the response opens with that space's header, under the
+    sampler at its temperature. Empty where there was no choice, or headers begin alike."""
+    image: bytes = b""
+    """The observation's image before this turn as PNG, lossless; empty in an environment that shows text only."""
 
     def __post_init__(self) -> None:
         if len(self.response_ids) != len(self.sampler_logprobs):
@@ -210,6 +215,8 @@ class Trajectory:
     """The spaces the prompt listed."""
     failure: str = ""
     """What broke, when ``stop_reason`` is ``failure``."""
+    instruction: str = ""
+    """The task in words, as the prompt gave it."""
 
     @property
     def ticks(self) -> int:

@@ -84,6 +84,22 @@ def test_both_samplers_agree(any_policy, params):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0])
+def test_watched_tokens_have_the_log_prob_they_would_have_been_sampled_with(scratch, make, temperature):
+    prompts = [tuple(range(6, 12)), tuple(range(8, 20)), (9, 9, 9)]
+    asked = [
+        SampleRequest(p, 7 + i, watched_ids=w)
+        for i, (p, w) in enumerate(zip(prompts, [(3, 5, 9), (), (4,)], strict=True))
+    ]
+    params = SamplingParams(temperature=temperature, max_new_tokens=4)
+    samples = make(scratch).sample(asked, params)
+    for request, sample in zip(asked, samples, strict=True):
+        want = [float(training_logprobs(scratch, request, (i,), temperature or 1.0)[0]) for i in request.watched_ids]
+        assert sample.watched_logprobs == pytest.approx(want, abs=1e-5)
+    plain = make(scratch).sample([SampleRequest(r.prompt_ids, r.seed) for r in asked], params)
+    assert [s.response_ids for s in plain] == [s.response_ids for s in samples], "looking changes nothing"
+
+
 def test_our_loop_is_used_where_it_should_be(any_policy):
     assert FastSampler(any_policy).supported == (any_policy.backbone.config.model_type != "gemma2")
 

@@ -1,12 +1,16 @@
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from crossagent.envs.worker import WorkerPool
 from crossagent.plugin import SamplingParams
-from crossagent.rollout.loop import CUT, Episode, Timing, groups_of, play
+from crossagent.rollout.loop import CUT, Episode, Timing, groups_of, play, space_openings
 from crossagent.seeding import derive
 from crossagent.testing import ToySuite
+from crossagent.testing.toy import ToyWorld
 from crossagent.types import StopReason
 
 ALL = ("api", "gui", "control")
@@ -34,6 +38,32 @@ def test_trajectories_are_the_same_with_no_one_and_two_workers_and_with_few_worl
     assert played[0] == played[1] == played[2] == played[3]
     assert len({t.stop_reason for t in played[0]}) >= 2
     assert any(turn.invalid for t in played[0] for turn in t.turns)
+
+
+class SeeingWorld(ToyWorld):
+    """The toy world, drawn: a row of pixels, red where the player stands."""
+
+    def observe(self):
+        image = np.zeros((2, self.cells, 3), np.uint8)
+        image[:, self.position, 0] = 255
+        return replace(super().observe(), image=image)
+
+
+def test_images_are_stored_as_they_were_seen(monkeypatch, toy, prompt, whimsical):
+    monkeypatch.setattr("crossagent.testing.toy.ToyWorld", SeeingWorld)
+    with WorkerPool(toy, 0, 4, timeout_s=30) as pool:
+        (first, *_) = go(episodes(1, 4), pool, whimsical, prompt)
+    pixels = [np.asarray(Image.open(io.BytesIO(turn.image))) for turn in first.turns]
+    assert {image.shape for image in pixels} == {(2, 12, 3)}
+    assert all((image[:, :, 0] == 255).sum() == 2 for image in pixels)
+
+
+def test_spaces_are_watched_where_their_headers_open_differently(pool, prompt, whimsical):
+    go(episodes(1, 1), pool, whimsical, prompt)
+    assert {r.watched_ids for r in whimsical.requests} == {()}, "Api: and Action: both open with A"
+    prompt.headers = {"api": "Api:", "gui": "Gui:", "control": "Do:"}
+    assert space_openings(prompt, ALL) == (ord("A"), ord("G"), ord("D"))
+    assert space_openings(prompt, ("gui",)) == (), "one space: its header is given"
 
 
 def test_the_order_of_episodes_does_not_matter(pool, prompt, whimsical):

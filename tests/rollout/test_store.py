@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,6 +42,8 @@ def turns(draw):
         error=draw(TEXT),
         events=tuple(draw(st.lists(st.builds(Event, TEXT, TEXT, st.integers(0, 99)), max_size=2))),
         anchor_key=draw(TEXT),
+        space_logprobs=tuple(draw(st.lists(FLOAT, max_size=3))),
+        image=draw(st.binary(max_size=9)),
     )
 
 
@@ -58,6 +61,7 @@ TRAJECTORIES = st.builds(
     state_hash=TEXT,
     spaces=st.lists(TEXT, max_size=3).map(tuple),
     failure=TEXT,
+    instruction=TEXT,
 )
 
 
@@ -109,14 +113,30 @@ def test_files_of_another_kind_or_schema_and_damaged_ones_are_named(tmp_path):
     with pytest.raises(DataError, match="cut short"):
         load_trajectories(path)
     write_rows(path, [{"a": 1}], pa.schema({"a": pa.int64()}), "trajectories", 99)
-    with pytest.raises(DataError, match="schema 99; this version of crossagent reads schema 1"):
+    with pytest.raises(DataError, match="schema 99; this version of crossagent reads schema 2"):
         load_trajectories(path)
-    write_rows(path, [{"a": 1}], pa.schema({"a": pa.int64()}), "trajectories", 1)
-    with pytest.raises(DataError, match="not trajectories of schema 1"):
+    write_rows(path, [{"a": 1}], pa.schema({"a": pa.int64()}), "trajectories", 2)
+    with pytest.raises(DataError, match="not trajectories of schema 2"):
         load_trajectories(path)
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(DataError, match="did not write"):
         load_trajectories(path)
+
+
+def test_files_of_schema_1_are_read_without_what_they_do_not_hold(tmp_path, monkeypatch):
+    from crossagent.rollout import store
+
+    path = tmp_path / "t.parquet"
+    turn = pa.struct([f for f in store._TURN if f.name not in ("space_logprobs", "image")])
+    old = pa.schema(
+        [f for f in store._TRAJECTORY if f.name not in ("instruction", "turns")] + [pa.field("turns", pa.list_(turn))]
+    )
+    monkeypatch.setattr(store, "_TRAJECTORY", old)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 1)
+    rich = replace(one().turns[0], payload=None, space_logprobs=(-1.0,), image=b"png")
+    save_trajectories(path, [one(turns=(rich,), instruction="Go.")])
+    monkeypatch.undo()
+    assert load_trajectories(path) == [one(turns=(replace(rich, space_logprobs=(), image=b""),))]
 
 
 def test_the_file_is_plain_parquet_whose_turns_can_be_queried(tmp_path):

@@ -21,7 +21,7 @@ from transformers.cache_utils import CacheLayerMixin, DynamicLayer
 
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.model import Policy
-from crossagent.policy.sampler import BatchedSampler, GenerateSampler, choose, uniforms
+from crossagent.policy.sampler import BatchedSampler, GenerateSampler, choose, uniforms, watched_logprobs
 
 _CHUNK_TOKENS = 2048
 """Prompt tokens read at a time on a CPU: the activations of a small model then stay in its cache."""
@@ -56,6 +56,7 @@ class FastSampler(BatchedSampler):
         start = time.perf_counter()
         budgets = np.array([params.max_new_tokens - len(r.forced_ids) for r in requests])
         state, logits = self._prefill(requests, int(budgets.max()) - 1)
+        watched = watched_logprobs(requests, logits, params.temperature)
         self.timing.by_phase["prefill"] += time.perf_counter() - start
 
         start = time.perf_counter()
@@ -80,7 +81,7 @@ class FastSampler(BatchedSampler):
             logits = self._step(state, chosen)
         self.timing.by_phase["decode"] += time.perf_counter() - start
         return [
-            self._finish(request, ids[row].tolist(), logprobs[row].tolist(), int(budgets[row]))
+            self._finish(request, ids[row].tolist(), logprobs[row].tolist(), int(budgets[row]), watched[row])
             for row, request in enumerate(requests)
         ]
 

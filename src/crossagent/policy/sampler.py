@@ -103,6 +103,19 @@ def choose(logits: Tensor, u: Tensor, temperature: float) -> tuple[Tensor, Tenso
     return ids, logprobs
 
 
+def watched_logprobs(requests: Sequence[SampleRequest], logits: Tensor, temperature: float) -> list[tuple[float, ...]]:
+    """Return the log-probs of each request's watched tokens; ``logits`` [row, vocab] are those of its first token."""
+    width = max(len(request.watched_ids) for request in requests)
+    if not width:
+        return [()] * len(requests)
+    logits = logits.float()
+    if temperature > 0 and temperature != 1.0:
+        logits = logits / temperature
+    ids = torch.tensor([(*r.watched_ids, *(0,) * (width - len(r.watched_ids))) for r in requests], device=logits.device)
+    rows = (logits.gather(-1, ids) - logits.logsumexp(-1, keepdim=True)).tolist()
+    return [tuple(row[: len(request.watched_ids)]) for row, request in zip(rows, requests, strict=True)]
+
+
 def canonical_order(requests: Sequence[SampleRequest]) -> list[int]:
     """Return the indices sorted by length, then content: neighbours pad little, and arrival order does not matter."""
     return sorted(
@@ -182,7 +195,14 @@ class BatchedSampler:
                     f"model's {self._limit} positions; show less history, or use a model with a longer context"
                 )
 
-    def _finish(self, request: SampleRequest, ids: Sequence[int], logprobs: Sequence[float], budget: int) -> Sample:
+    def _finish(
+        self,
+        request: SampleRequest,
+        ids: Sequence[int],
+        logprobs: Sequence[float],
+        budget: int,
+        watched: tuple[float, ...],
+    ) -> Sample:
         """Cut at the end of turn or the budget, and put the forced tokens in front."""
         ids, logprobs = list(ids[:budget]), list(logprobs[:budget])
         stopped = self.policy.eot_id in ids
@@ -193,6 +213,7 @@ class BatchedSampler:
             response_ids=(*request.forced_ids, *ids),
             logprobs=(*(0.0 for _ in request.forced_ids), *logprobs),
             finish_reason="stop" if stopped else "length",
+            watched_logprobs=watched,
         )
 
 
@@ -230,20 +251,25 @@ class GenerateSampler(BatchedSampler):
         self.timing.by_phase["decode"] += time.perf_counter() - start
         new = out[:, ids.shape[1] :].tolist()
         logprobs = torch.stack(chooser.logprobs, 1).tolist()
-        return [self._finish(r, i, p, b) for r, i, p, b in zip(requests, new, logprobs, budgets, strict=True)]
+        rows = zip(requests, new, logprobs, budgets, chooser.watched, strict=True)
+        return [self._finish(*row) for row in rows]
 
 
 class _Chooser(LogitsProcessor):
     """Draws the token and leaves it as the only possible one."""
 
     def __init__(self, requests: Sequence[SampleRequest], width: int, temperature: float) -> None:
+        self.requests = requests
         self.seeds = np.array([r.seed for r in requests], dtype=np.uint64)
         self.forced = np.array([len(r.forced_ids) for r in requests])
         self.width = width
         self.temperature = temperature
         self.logprobs: list[Tensor] = []
+        self.watched: list[tuple[float, ...]] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if not self.logprobs:
+            self.watched = watched_logprobs(self.requests, scores, self.temperature)
         positions = self.forced + (input_ids.shape[1] - self.width)
         ids, logprobs = choose(scores, torch.from_numpy(uniforms(self.seeds, positions)), self.temperature)
         self.logprobs.append(logprobs)

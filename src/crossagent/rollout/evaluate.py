@@ -218,4 +218,5 @@ def _expert_trajectory(
         success=not isinstance(played, EnvFailure) and played.success,
         spaces=spaces,
         failure=str(played) if failed else "",
+        instruction=task.instruction,
     )

@@ -16,10 +16,11 @@ from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import Acted
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space, header_logprobs
+from crossagent.rollout.images import png
 from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive
 from crossagent.spaces import CostRule
-from crossagent.types import Group, StopReason, Task, Trajectory, Turn
+from crossagent.types import Group, Observation, StopReason, Task, Trajectory, Turn
 
 CUT = "cut at the token limit"
 """Why the last turn of a trajectory that ended with ``StopReason.cut`` is invalid."""
@@ -82,12 +83,17 @@ class _Live:
         self.turns: list[Turn] = []
         self.history: list[tuple[str, tuple[int, ...]]] = []
         self.observation = self.anchor_key = self.state_hash = ""
+        self.image = b""
         self.success = False
 
     @property
     def exploring(self) -> bool:
         """Whether the space of this turn is drawn uniformly."""
         return self.episode.explore == len(self.turns) and len(self.episode.spaces) > 1
+
+    def see(self, observation: Observation) -> None:
+        self.observation = observation.text
+        self.image = b"" if observation.image is None else png(observation.image)
 
     def finish(self, reason: StopReason, failure: str = "") -> Trajectory:
         episode = self.episode
@@ -104,6 +110,7 @@ class _Live:
             state_hash=self.state_hash,
             spaces=episode.spaces,
             failure=failure,
+            instruction=episode.task.instruction,
         )
 
 
@@ -158,6 +165,15 @@ def play(
     return sorted(done, key=lambda t: (t.group, t.member))
 
 
+def space_openings(prompt: PromptLike, spaces: Sequence[str]) -> tuple[int, ...]:
+    """Return the first token of each space's header, in order: their log-probs are those of choosing a space.
+
+    Empty where there is nothing to choose, or two headers open with the same token.
+    """
+    openings = tuple(prompt.forced_ids(space)[0] for space in spaces) if len(spaces) > 1 else ()
+    return openings if len(set(openings)) == len(openings) else ()
+
+
 def groups_of(trajectories: Sequence[Trajectory], smallest: int = 2) -> tuple[list[Group], int]:
     """Return the groups without their failed members, sorted, and the number of groups that were dropped whole.
 
@@ -191,8 +207,8 @@ def _begin(begun: list[_Live], pool: WorkerPool, timing: Timing, ended: list[Tra
         if isinstance(answer, EnvFailure):
             ended.append(state.finish(StopReason.failure, str(answer)))
             continue
-        state.observation, state.state_hash = answer.observation.text, answer.state_hash
-        state.anchor_key = answer.anchor_key
+        state.see(answer.observation)
+        state.state_hash, state.anchor_key = answer.state_hash, answer.anchor_key
         started.append(state)
     return started
 
@@ -215,6 +231,7 @@ def _sample(
             prompt_ids=prompt.prompt_ids(s.episode.task.instruction, s.episode.spaces, s.history, s.observation),
             seed=derive(seed, "sample", step, s.episode.group, s.episode.member, len(s.turns)),
             forced_ids=_header(s, prompt, seed, step),
+            watched_ids=space_openings(prompt, s.episode.spaces),
         )
         for s in live
     ]
@@ -265,7 +282,8 @@ def _act(
         if answer is not None:
             state.success = answer.success
             state.history.append((state.observation, sample.response_ids))
-            state.observation, state.anchor_key = answer.observation.text, answer.anchor_key
+            state.see(answer.observation)
+            state.anchor_key = answer.anchor_key
         if reason is None:
             going.append(state)
         else:
@@ -324,6 +342,8 @@ def _turn(
         "observation": state.observation,
         "text": text,
         "anchor_key": state.anchor_key,
+        "space_logprobs": sample.watched_logprobs,
+        "image": state.image,
     }
     if acted is None:
         space = next((name for name, header in prompt.headers.items() if text.startswith(header)), None)

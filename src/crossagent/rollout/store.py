@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crossagent.errors import DataError
 from crossagent.types import Event, StopReason, Trajectory, Turn
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added ``space_logprobs``, ``image`` and ``instruction``."""
 _KEY = b"crossagent"
 _IDS = pa.list_(pa.int32())
 SEGMENTS = pa.list_(pa.struct({"name": pa.string(), "start": pa.int32()}))
@@ -46,6 +48,8 @@ _TURN = pa.struct(
         "error": pa.string(),
         "events": pa.string(),
         "anchor_key": pa.string(),
+        "space_logprobs": pa.list_(pa.float64()),
+        "image": pa.binary(),
     }
 )
 _TRAJECTORY = pa.schema(
@@ -62,6 +66,7 @@ _TRAJECTORY = pa.schema(
         "state_hash": pa.string(),
         "spaces": pa.list_(pa.string()),
         "failure": pa.string(),
+        "instruction": pa.string(),
     }
 )
 _TURN_FIELDS = tuple(f.name for f in fields(Turn) if f.name != "allowed")
@@ -92,13 +97,19 @@ def save_trajectories(
     write_rows(path, rows, _TRAJECTORY, "trajectories", SCHEMA_VERSION, meta)
 
 
-def load_trajectories(path: Path | str) -> list[Trajectory]:
+def load_trajectories(path: Path | str, groups: Collection[int] | None = None) -> list[Trajectory]:
     """Return the trajectories of a file; payloads come back as JSON values (tuples as lists).
+
+    What an older schema does not hold is empty.
+
+    Args:
+        path: The file.
+        groups: Only these; None: all.
 
     Raises:
         DataError: The file is missing, damaged, something else, or of another schema.
     """
-    rows, _ = read_rows(path, "trajectories", SCHEMA_VERSION)
+    rows, _ = read_rows(path, "trajectories", SCHEMA_VERSION, older=(1,), groups=groups)
     try:
         return [
             Trajectory(
@@ -119,6 +130,12 @@ def load_meta(path: Path | str) -> dict[str, Any]:
     """Return what was given as ``meta`` when a file was written; reads no rows."""
     meta: dict[str, Any] = _header(Path(path))[0]["meta"]
     return meta
+
+
+def load_groups(path: Path | str) -> list[int]:
+    """Return the group of each trajectory of a file; reads that column alone."""
+    groups: list[int] = _header(Path(path))[1].read(columns=["group"])["group"].to_pylist()
+    return groups
 
 
 def write_rows(
@@ -146,19 +163,32 @@ def write_rows(
         raise
 
 
-def read_rows(path: Path | str, kind: str, version: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return (rows, meta) of a file that :func:`write_rows` wrote; raises :class:`DataError` for any other."""
+def read_rows(
+    path: Path | str, kind: str, version: int, older: Sequence[int] = (), groups: Collection[int] | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return (rows, meta) of a file that :func:`write_rows` wrote; raises :class:`DataError` for any other.
+
+    Args:
+        path: The file.
+        kind: What it must hold.
+        version: The schema it must have.
+        older: Schemas that are read too: rows as they were written.
+        groups: Only rows whose column ``group`` is one of these; None: all.
+    """
     path = Path(path)
     header, file = _header(path)
     if header["kind"] != kind:
         raise DataError(f"{path}: holds {header['kind']}; expected {kind}")
-    if header["schema"] != version:
+    if header["schema"] not in (version, *older):
         raise DataError(
             f"{path}: {kind} of schema {header['schema']}; this version of crossagent reads schema {version}. "
             "Fix: write the file again, or read it with the version that wrote it."
         )
     try:
-        return file.read().to_pylist(), header["meta"]
+        table = file.read()
+        if groups is not None:
+            table = table.filter(pc.is_in(table["group"], pa.array(sorted(groups), pa.int64())))
+        return table.to_pylist(), header["meta"]
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: damaged: {error}. Fix: delete the file and write it again.") from error
 
@@ -198,6 +228,7 @@ def _turn_of(row: dict[str, Any]) -> Turn:
             "segments": segments_of(row),
             "payload": None if row["payload"] is None else json.loads(row["payload"]),
             "events": tuple(Event(**event) for event in json.loads(row["events"])),
+            "space_logprobs": tuple(row.get("space_logprobs", ())),
         }
     )
 

@@ -34,6 +34,32 @@ def summary_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {key: cell[key] for key in CELL_KEYS}
 
 
+def cell_metrics(cell: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of an evaluation's cell: name → value, with its interval, shares and categories."""
+    numbers = {key: float(value) for key, value in cell.items() if isinstance(value, (int, float))}
+    numbers |= {"ci95_low": cell["ci95"][0], "ci95_high": cell["ci95"][1]}
+    numbers |= {f"share/{space}": share for space, share in cell["shares"].items()}
+    for name, category in (cell.get("categories") or {}).items():
+        numbers |= {f"category/{name}/{key}": category[key] for key in ("success", "asr", "ft")}
+    return numbers
+
+
+def cell_rows(cells: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return an evaluation (suite → kind → cell) as the rows of a table: each cell, then its categories."""
+    rows = []
+    for suite, kinds in cells.items():
+        for kind, cell in kinds.items():
+            for category, inner in {"all": cell, **(cell.get("categories") or {})}.items():
+                low, high = inner["ci95"]
+                row = {"suite": suite, "agent": kind, "category": category, "episodes": inner["episodes"]}
+                row |= {"success": inner["success"], "ci95_low": low, "ci95_high": high}
+                row |= {key: inner.get(key) for key in ("asr", "ft", "return", "cost", "turns", "ticks")}
+                shares = inner.get("shares", {})
+                rows.append(row | {f"share/{space}": shares.get(space) for space in cell["shares"]})
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
 def write_summary(
     path: Path, stages: Sequence[Mapping[str, Any]], recipe_sha256: str, versions: Mapping[str, str]
 ) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from crossagent.algorithms import (
 from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.policy.model import Policy, Reference, make_reference
 from crossagent.rollout.batch import Batch, Row, collate, micro_batches, rows_from_trajectories
+from crossagent.rollout.credit import Credits, credits_of
 from crossagent.seeding import rng
 from crossagent.training.callbacks import Evaluator
 from crossagent.training.config import GRPOConfig
@@ -66,6 +67,11 @@ class Scored:
     entropy: list[Tensor]
     """At the sampling temperature, before the first update; without an old pass, as the update's first epoch saw it."""
 
+    def credits(self, trajectories: Sequence[Trajectory], advantages: Sequence[Sequence[float]]) -> Credits:
+        """Return what this iteration made of each turn, for the trajectory store."""
+        ref = None if self.ref is None else [values.tolist() for values in self.ref]
+        return credits_of(trajectories, advantages, self.rows, [values.tolist() for values in self.old], ref)
+
 
 class GRPOModule(lightning.LightningModule):
     """Trains a policy on the groups of a source; see this module's first lines for one iteration."""
@@ -80,6 +86,7 @@ class GRPOModule(lightning.LightningModule):
         *,
         seed: int = 0,
         on_trajectories: Callable[[int, Sequence[Trajectory]], None] = lambda *_: None,
+        on_credit: Callable[[int, Sequence[Trajectory], Credits], None] = lambda *_: None,
         reference: Policy | None = None,
     ) -> None:
         """Train ``policy`` in place. If there is a KL term, it is to ``reference``; None: to the policy as it is when
@@ -94,7 +101,7 @@ class GRPOModule(lightning.LightningModule):
         self.source = source
         self.config = config
         self.seed = seed
-        self.on_trajectories = on_trajectories
+        self.on_trajectories, self.on_credit = on_trajectories, on_credit
         self.estimator = find_function(config.estimator, ADVANTAGES, ESTIMATOR)
         self.loss_function = find_function(config.loss, LOSSES, LOSS)
         self.metrics: dict[str, float] = {}
@@ -130,6 +137,7 @@ class GRPOModule(lightning.LightningModule):
         paid = exploration_weights(rows, scored.old)
         credit = [[a * paid.get(i, 1.0) for a in own] for i, own in enumerate(advantages)]
         scored.rows = layout(credit)
+        self.on_credit(iteration + 1, played.trajectories, scored.credits(played.trajectories, credit))
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
         metrics |= _summary(played, keep, advantages, self.source, self.config)
@@ -513,7 +521,15 @@ def train_grpo(
     """
     if config.evaluate_every and run.evaluate is None:
         raise RecipeError(f"{run.name}.evaluate_every: this run has nothing to evaluate with; set it to 0")
-    module = GRPOModule(policy, source, config, seed=run.seed, on_trajectories=run.on_trajectories, reference=reference)
+    module = GRPOModule(
+        policy,
+        source,
+        config,
+        seed=run.seed,
+        on_trajectories=run.on_trajectories,
+        on_credit=run.on_credit,
+        reference=reference,
+    )
     callbacks: list[lightning.Callback] = []
     if config.evaluate_every and run.evaluate is not None:
         callbacks.append(Evaluator(run.evaluate, config.evaluate_every, config.keep == "best", run.directory))

@@ -15,7 +15,7 @@ from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space
-from crossagent.rollout.loop import PromptLike
+from crossagent.rollout.loop import PromptLike, space_openings
 from crossagent.seeding import derive, rng
 from crossagent.types import RawTick, Task
 
@@ -130,6 +130,7 @@ def judge(
                 prompt_ids=_prompt_ids(state, spaces, prompt),
                 seed=derive(seed, "sample", step, index, member, 0),
                 forced_ids=_header(spaces, prompt, member < explore, (seed, step, index, member, 0)),
+                watched_ids=space_openings(prompt, spaces),
             )
             for member in range(samples_each)
         ]

@@ -384,6 +384,7 @@ def _single_turn(
         invalid=invalid,
         reward=judged.rewards[member],
         anchor_key=shown.anchor_key,
+        space_logprobs=sample.watched_logprobs,
     )
     return Trajectory(
         task=demonstration.task,
@@ -396,4 +397,5 @@ def _single_turn(
         stop_reason=StopReason.terminated if sample.finish_reason == "stop" else StopReason.cut,
         success=judged.rewards[member] > 0,
         spaces=spaces,
+        instruction=demonstration.instruction,
     )

@@ -34,6 +34,8 @@ class StageRun:
     """Called with (done, total, metrics) after each step or iteration."""
     on_trajectories: Callable[[int, Any], None] = _ignore
     """GRPO: called with (iteration, the iteration's trajectories), to store them."""
+    on_credit: Callable[[int, Any, Any], None] = _ignore
+    """GRPO: called with (iteration, its trajectories, what training makes of them: :mod:`crossagent.rollout.credit`)."""
     evaluate: Callable[[int], float] | None = None
     """GRPO: called every ``evaluate_every`` iterations; its result decides which policy is ``best``."""
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
