@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from crossagent_minecraft_data._source import facts, table, wildcard
 from crossagent_minecraft_data.items import ITEMS
@@ -54,10 +57,44 @@ class Block:
         return self.boxes == CUBE
 
 
+@cache
+def _shapes() -> dict[str, tuple[Box, ...]]:
+    return {key: tuple(tuple(box) for box in boxes) for key, boxes in table("blockCollisionShapes")["shapes"].items()}
+
+
+@cache
+def _rows() -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in table("blocks")}
+
+
+def state_boxes(name: str, properties: Mapping[str, str]) -> tuple[Box, ...]:
+    """Return the collision boxes of a block state; properties not given are the default state's.
+
+    Raises ``KeyError`` for an unknown block and ``ValueError`` for a property or value that the block has not.
+    """
+    row = _rows()[name]
+    ids = table("blockCollisionShapes")["blocks"].get(name, 0)
+    if isinstance(ids, int):
+        return _shapes()[str(ids)]
+    index, place, default = 0, 1, row["defaultState"] - row["minStateId"]
+    unknown = set(properties)
+    for prop in reversed(row["states"]):  # the last property counts fastest
+        values = prop.get("values") or (["true", "false"] if prop["type"] == "bool" else None)
+        if values is None:
+            values = [str(i) for i in range(prop["num_values"])]
+        wanted = properties.get(prop["name"])
+        if wanted is not None and wanted not in values:
+            raise ValueError(f"{name} has no state {prop['name']}={wanted}; expected one of {', '.join(values)}")
+        unknown.discard(prop["name"])
+        index += place * (values.index(wanted) if wanted is not None else default // place % len(values))
+        place *= len(values)
+    if unknown:
+        raise ValueError(f"{name} has no property {sorted(unknown)[0]!r}")
+    return _shapes()[str(ids[index])]
+
+
 def _build() -> dict[str, Block]:
     item_names = {row["id"]: row["name"] for row in table("items")}
-    shapes = {key: tuple(tuple(box) for box in boxes) for key, boxes in table("blockCollisionShapes")["shapes"].items()}
-    shape_of = table("blockCollisionShapes")["blocks"]
     replaceable = set(facts()["replaceable"]["blocks"])
     blocks: dict[str, Block] = {}
     for row in table("blocks"):
@@ -68,8 +105,7 @@ def _build() -> dict[str, Block]:
             if any(wildcard(pattern, name) is not None for pattern in fact["blocks"]):
                 material = fact["class"]
                 harvest = frozenset(f"{tier}_{material}" for tier in _TIERS) if fact["need"] else frozenset()
-        ids = shape_of.get(name, 0)
-        boxes = shapes[str(ids if isinstance(ids, int) else ids[row["defaultState"] - row["minStateId"]])]
+        boxes = state_boxes(name, {})
         fluid = name in ("water", "lava", "bubble_column") or name.endswith("air")
         outline = () if fluid else boxes or PLANT_OUTLINE
         diggable = row["diggable"] and row["hardness"] is not None and not fluid
