@@ -9,7 +9,6 @@ from functools import cache, lru_cache
 from typing import Any
 
 from crossagent_minecraft_data._source import facts, table
-from crossagent_minecraft_data.items import ITEMS
 
 Cells = tuple[str | None, ...]
 
