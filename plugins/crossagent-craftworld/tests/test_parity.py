@@ -76,6 +76,8 @@ def test_one_wrong_value_fails(name, tmp_path, capsys):
     document = {"header": whole["header"], section: whole[section]}
     if file == "raycast":
         document |= {"worlds": whole["worlds"]}
+    if section == "cases":
+        document["cases"] = whole["cases"][:8]
     change(document[section])
     # the file's name says nothing: sections are known by what they hold
     (tmp_path / "anything.json").write_text(json.dumps(document))
@@ -151,11 +153,11 @@ def test_loot_is_compared_as_a_distribution(tmp_path, capsys):
     (tmp_path / "a.json").write_text(json.dumps({"header": {}, "blocks": TABLES}))
     status, out, _ = run(capsys, tmp_path)
     assert status == 0, out
-    TABLES_WRONG = TABLES | {"melon": [{"entries": [{"item": "melon_slice", "count": [3, 8]}]}]}
-    (tmp_path / "a.json").write_text(json.dumps({"header": {}, "blocks": TABLES_WRONG}))
+    wrong = TABLES | {"melon": [{"entries": [{"item": "melon_slice", "count": [3, 8]}]}]}
+    (tmp_path / "a.json").write_text(json.dumps({"header": {}, "blocks": wrong}))
     status, out, _ = run(capsys, tmp_path)
     assert status == 1
-    assert "8 melon_slice in 0.0000" in out
+    assert "FAILED melon with the hand" in out
 
 
 def test_the_exact_distribution_of_a_table():
