@@ -75,9 +75,8 @@ def destroy(world: World, cell: Cell, tool: str | None) -> None:
     world.grid.set(x, y, z, AIR)
     world.emit("mine_block", name)
     _leave(world, cell, name, tool)
-    for stack in world.inventory.chests.pop(cell, ()):
-        if stack is not None:
-            world.drops.append(drops.from_block(*stack, x, y, z, world.rng))
+    for stack in world.inventory.empty_out(cell):
+        world.drops.append(drops.from_block(*stack, x, y, z, world.rng))
     above = (x, y + 1, z)
     while needs_floor(state := world.grid.get(*above)):
         world.grid.set(*above, AIR)

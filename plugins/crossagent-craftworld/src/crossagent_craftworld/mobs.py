@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from crossagent_craftworld import drops, physics
+from crossagent_craftworld import drops, physics, player
 from crossagent_craftworld.grid import Cell, ray_boxes
 from crossagent_craftworld.palette import CODE, EMPTY, FLUID
 from crossagent_minecraft_data.entities import MOBS, after_armor
@@ -146,7 +146,7 @@ class Mob:
         if not world.sees(self.center()):
             return
         self.attack_wait = 20
-        world.hurt_player(player_damage(self.info.attack, world.difficulty), self.body.x, self.body.z)
+        player.hurt(world, player_damage(self.info.attack, world.difficulty), self.body.x, self.body.z)
 
 
 def target(world: World, reach: float = REACH) -> tuple[Mob, float] | None:
@@ -206,12 +206,4 @@ def knock(body: physics.Body, dx: float, dz: float, strength: float) -> None:
 
 def occupies(world: World, cell: Cell) -> bool:
     """Return whether a mob stands in a cell."""
-    x, y, z = cell
-    for mob in world.mobs:
-        b = mob.body
-        if (
-            b.x + b.half > x and b.x - b.half < x + 1 and b.y + b.height > y and b.y < y + 1
-            and b.z + b.half > z and b.z - b.half < z + 1
-        ):  # fmt: skip
-            return True
-    return False
+    return any(mob.body.in_cell(cell) for mob in world.mobs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from math import floor
 
-from crossagent_craftworld.grid import Grid
+from crossagent_craftworld.grid import Cell, Grid
 from crossagent_craftworld.palette import BOXES, CLIMB, CODE, EMPTY, FLUID, FULL, NAMES, SLIP
 from crossagent_minecraft_data.blocks import Box
 
@@ -60,6 +60,15 @@ class Body:
         """Return its bounding box."""
         h = self.half
         return (self.x - h, self.y, self.z - h, self.x + h, self.y + self.height, self.z + h)
+
+    def in_cell(self, cell: Cell) -> bool:
+        """Return whether it reaches into a cell."""
+        x, y, z = cell
+        h = self.half
+        return (
+            self.x + h > x and self.x - h < x + 1 and self.y + self.height > y and self.y < y + 1
+            and self.z + h > z and self.z - h < z + 1
+        )  # fmt: skip
 
 
 def boxes_in(grid: Grid, x0: float, y0: float, z0: float, x1: float, y1: float, z1: float) -> list[Box]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crossagent.plugin import ExpertStuck, Param, RawTick, SkillFailed, SkillSpec
-from crossagent_craftworld import motor, sight
+from crossagent_craftworld import hands, motor, sight
 from crossagent_craftworld.experts import crafting
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.inventory import WINDOW_OF_BLOCK
@@ -239,7 +239,7 @@ class SkillsInterface:
             if 1 < dx * dx + dz * dz <= 9
         ]  # fmt: skip
         for _, cell in sorted(cells):
-            if world.can_place(name, cell) and motor.stand(world, cell):
+            if hands.can_place(world, name, cell) and motor.stand(world, cell):
                 below = (cell[0], cell[1] - 1, cell[2])
                 turn = sight.aim(world, (cell[0] + 0.5, float(cell[1]), cell[2] + 0.5), self._mouse.quantum)
                 found = world.grid.cast(*world.eye(), *world.view(*turn), 4.4)
