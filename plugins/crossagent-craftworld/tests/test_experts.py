@@ -57,6 +57,19 @@ def test_a_table_craft_needs_the_screen_or_the_mouse(env, spaces, name):
     assert _play(full, spaces, name, 0, "api").success
 
 
+def test_a_furnace_is_worked_by_control_and_by_the_full_library(env, spaces):
+    for name in ("smelt_item:iron_ingot", "smelt_item:charcoal"):
+        assert _play(env, spaces, name, 0, "control").success
+        assert _play(env, spaces, name, 0, "api").end == "stuck: no skill smelts"
+        assert _play(CraftWorld(skills="full"), spaces, name, 0, "api").success
+        assert _play(env, spaces, name, 0, "gui").end.endswith(("a pointer cannot wait", "out of reach"))
+
+
+def test_blocks_are_used(env, spaces):
+    for kind in ("api", "control"):
+        assert all(_play(env, spaces, "custom:interact_with_anvil", seed, kind).success for seed in range(2))
+
+
 @pytest.mark.parametrize("name", ["mine_block:oak_log", "mine_block:sand", "mine_block:chest", "kill_entity:chicken"])
 def test_the_world_is_for_skills_and_keys(env, spaces, name):
     assert all(_play(env, spaces, name, seed, "api").success for seed in range(3))

@@ -8,8 +8,8 @@ from crossagent_craftworld import digging, mobs, physics
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.inventory import WINDOW_OF_BLOCK
 from crossagent_craftworld.mobs import Mob
-from crossagent_craftworld.palette import CODE, EMPTY, REPLACEABLE, intern
-from crossagent_minecraft_data.blocks import BLOCKS
+from crossagent_craftworld.palette import CODE, EMPTY, PARTNER, REPLACEABLE, intern
+from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE
 from crossagent_minecraft_data.entities import attack_charge, attack_damage
 
 if TYPE_CHECKING:
@@ -74,10 +74,12 @@ def _use(world: World) -> None:
     hit = world.crosshair()
     if hit is None or hit.kind != "block":
         return
-    kind = WINDOW_OF_BLOCK.get(hit.name)
-    if kind is not None and not world.sneaking:
-        world.inventory.open(kind, hit.cell)
-        world.dig.stop()
+    if hit.name in INTERACTIVE and not world.sneaking:
+        world.emit("interact_block", hit.name)
+        kind = WINDOW_OF_BLOCK.get(hit.name)
+        if kind is not None:
+            world.inventory.open(kind, hit.cell)
+            world.dig.stop()
         return
     held = world.inventory.held()
     if held is None or held[0] not in BLOCKS:
@@ -85,9 +87,14 @@ def _use(world: World) -> None:
     x, y, z = hit.cell
     if not REPLACEABLE[world.grid.get(x, y, z)]:
         x, y, z = x + hit.face[0], y + hit.face[1], z + hit.face[2]
-    if can_place(world, held[0], (x, y, z)):
+    state = intern(held[0])
+    partner = PARTNER[state]
+    other = (x, y, z) if partner is None else (x + partner[0][0], y + partner[0][1], z + partner[0][2])
+    if can_place(world, held[0], (x, y, z)) and (partner is None or can_place(world, held[0], other)):
         world.inventory.take_held(1)
-        world.grid.set(x, y, z, intern(held[0]))
+        world.grid.set(x, y, z, state)
+        if partner is not None:
+            world.grid.set(*other, intern(partner[1]))
         world.emit("place_block", held[0])
 
 
@@ -96,6 +103,6 @@ def can_place(world: World, block: str, cell: Cell) -> bool:
     state = world.grid.get(*cell)
     if world.grid.index(*cell) < 0 or not REPLACEABLE[state] or not BLOCKS[block].outline:
         return False
-    if not BLOCKS[block].solid:
+    if not BLOCKS[block].solid and PARTNER[intern(block)] is None:
         return CODE[world.grid.get(cell[0], cell[1] - 1, cell[2])] != EMPTY
     return not world.body.in_cell(cell) and not mobs.occupies(world, cell)

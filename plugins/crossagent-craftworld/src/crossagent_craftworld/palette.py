@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 
-from crossagent_minecraft_data.blocks import BLOCKS, CUBE, PLANT_OUTLINE, Box, state_boxes
+from crossagent_minecraft_data.blocks import BLOCKS, CUBE, PLANT_OUTLINE, Box, default_properties, state_boxes
 
 EMPTY, FULL, PARTIAL, TALL = 0, 1, 2, 3
 """How a state collides: not at all, as the whole cell, as some boxes, as boxes higher than the cell."""
@@ -82,6 +82,22 @@ CLIMB: list[bool] = []
 """Ladders and vines."""
 REPLACEABLE: list[bool] = []
 """A block may be placed into it."""
+PARTNER: list[tuple[tuple[int, int, int], str] | None] = []
+"""Of doors, beds and tall plants: (offset of the other half, its state text); None of single blocks."""
+_FACING = {"north": (0, 0, -1), "south": (0, 0, 1), "west": (-1, 0, 0), "east": (1, 0, 0)}
+_HALVES = {"lower": "upper", "upper": "lower", "foot": "head", "head": "foot"}
+
+
+def _partner(state: str) -> tuple[tuple[int, int, int], str] | None:
+    name, props = split_state(state)
+    whole = {**default_properties(name), **props}
+    key = next((k for k in ("half", "part") if whole.get(k) in _HALVES), None)
+    if key is None:
+        return None
+    here = whole[key]
+    x, y, z = _FACING[whole["facing"]] if key == "part" else (0, 1, 0)
+    sign = 1 if here in ("lower", "foot") else -1
+    return (x * sign, y * sign, z * sign), f"{name}[{key}={_HALVES[here]}]"
 
 
 @functools.cache
@@ -102,6 +118,7 @@ def intern(state: str) -> int:
     FLUID.append({"water": 1, "lava": 2}.get(name, 0))
     CLIMB.append(name in CLIMBABLE)
     REPLACEABLE.append(BLOCKS[name].replaceable)
+    PARTNER.append(_partner(state))
     return len(NAMES) - 1
 
 

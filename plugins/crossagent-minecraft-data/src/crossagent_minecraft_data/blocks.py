@@ -67,6 +67,23 @@ def _rows() -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in table("blocks")}
 
 
+def default_properties(name: str) -> dict[str, str]:
+    """Return the properties of a block's default state; raises ``KeyError`` for an unknown block."""
+    row = _rows()[name]
+    index, out = row["defaultState"] - row["minStateId"], {}
+    for prop in reversed(row["states"]):
+        values = _values(prop)
+        index, i = divmod(index, len(values))
+        out[prop["name"]] = values[i]
+    return out
+
+
+def _values(prop: Mapping[str, Any]) -> list[str]:
+    if prop["type"] == "bool":
+        return ["true", "false"]
+    return prop.get("values") or [str(i) for i in range(prop["num_values"])]
+
+
 def state_boxes(name: str, properties: Mapping[str, str]) -> tuple[Box, ...]:
     """Return the collision boxes of a block state; properties not given are the default state's.
 
@@ -76,20 +93,16 @@ def state_boxes(name: str, properties: Mapping[str, str]) -> tuple[Box, ...]:
     ids = table("blockCollisionShapes")["blocks"].get(name, 0)
     if isinstance(ids, int):
         return _shapes()[str(ids)]
-    index, place, default = 0, 1, row["defaultState"] - row["minStateId"]
-    unknown = set(properties)
+    whole = {**default_properties(name), **properties}
+    index, place = 0, 1
     for prop in reversed(row["states"]):  # the last property counts fastest
-        values = prop.get("values") or (["true", "false"] if prop["type"] == "bool" else None)
-        if values is None:
-            values = [str(i) for i in range(prop["num_values"])]
-        wanted = properties.get(prop["name"])
-        if wanted is not None and wanted not in values:
-            raise ValueError(f"{name} has no state {prop['name']}={wanted}; expected one of {', '.join(values)}")
-        unknown.discard(prop["name"])
-        index += place * (values.index(wanted) if wanted is not None else default // place % len(values))
+        values, value = _values(prop), whole.pop(prop["name"])
+        if value not in values:
+            raise ValueError(f"{name} has no state {prop['name']}={value}; expected one of {', '.join(values)}")
+        index += place * values.index(value)
         place *= len(values)
-    if unknown:
-        raise ValueError(f"{name} has no property {sorted(unknown)[0]!r}")
+    if whole:
+        raise ValueError(f"{name} has no property {sorted(whole)[0]!r}")
     return _shapes()[str(ids[index])]
 
 
@@ -118,6 +131,8 @@ def _build() -> dict[str, Block]:
 
 BLOCKS: dict[str, Block] = _build()
 """All 763 blocks by name."""
+INTERACTIVE: frozenset[str] = frozenset(facts()["interactive"]["blocks"])
+"""Blocks that do something when used."""
 
 
 def harvests(block: str, tool: str | None) -> bool:
