@@ -74,21 +74,13 @@ class Body:
 def boxes_in(grid: Grid, x0: float, y0: float, z0: float, x1: float, y1: float, z1: float) -> list[Box]:
     """Return the collision boxes of all cells touched by a box and of the layer below it (fences are 1.5 high)."""
     out: list[Box] = []
-    get = grid.get
-    xs = range(floor(x0), floor(x1) + 1)
-    zs = range(floor(z0), floor(z1) + 1)
-    for y in range(floor(y0) - 1, floor(y1) + 1):
-        for z in zs:
-            for x in xs:
-                state = get(x, y, z)
-                if not state:
-                    continue
-                code = CODE[state]
-                if code == FULL:
-                    out.append((x, y, z, x + 1, y + 1, z + 1))
-                elif code != EMPTY:
-                    for a, b, c, d, e, f in BOXES[state]:
-                        out.append((x + a, y + b, z + c, x + d, y + e, z + f))
+    for x, y, z, state in grid.filled(floor(x0), floor(y0) - 1, floor(z0), floor(x1), floor(y1), floor(z1)):
+        code = CODE[state]
+        if code == FULL:
+            out.append((x, y, z, x + 1, y + 1, z + 1))
+        elif code != EMPTY:
+            for a, b, c, d, e, f in BOXES[state]:
+                out.append((x + a, y + b, z + c, x + d, y + e, z + f))
     return out
 
 
@@ -237,28 +229,24 @@ def _stick(body: Body, grid: Grid, box: Box) -> None:
         body.vz *= 0.4
 
 
+def _within(grid: Grid, box: Box, inset: float, inset_y: float) -> list[tuple[int, int, int, int]]:
+    return grid.filled(
+        floor(box[0] + inset), floor(box[1] + inset_y), floor(box[2] + inset),
+        floor(box[3] - inset), floor(box[4] - inset_y), floor(box[5] - inset),
+    )  # fmt: skip
+
+
 def _touches(grid: Grid, box: Box, name: str) -> bool:
-    get = grid.get
-    x0, x1 = floor(box[0] + 0.001), floor(box[3] - 0.001)
-    y0, y1 = floor(box[1] + 0.001), floor(box[4] - 0.001)
-    z0, z1 = floor(box[2] + 0.001), floor(box[5] - 0.001)
-    for y in range(y0, y1 + 1):
-        for z in range(z0, z1 + 1):
-            for x in range(x0, x1 + 1):
-                state = get(x, y, z)
-                if state and NAMES[state] == name:
-                    return True
+    for cell in _within(grid, box, 0.001, 0.001):
+        if NAMES[cell[3]] == name:
+            return True
     return False
 
 
 def _in_fluid(grid: Grid, box: Box, inset: float, inset_y: float, fluid: int) -> bool:
-    get = grid.get
-    for y in range(floor(box[1] + inset_y), floor(box[4] - inset_y) + 1):
-        for z in range(floor(box[2] + inset), floor(box[5] - inset) + 1):
-            for x in range(floor(box[0] + inset), floor(box[3] - inset) + 1):
-                state = get(x, y, z)
-                if state and FLUID[state] == fluid:
-                    return True
+    for cell in _within(grid, box, inset, inset_y):
+        if FLUID[cell[3]] == fluid:
+            return True
     return False
 
 
@@ -295,8 +283,10 @@ def tick(
         speed: movement speed attribute.
     """
     box = body.box()
-    body.in_water = _in_fluid(grid, box, 0.001, 0.401, 1)
-    body.in_lava = _in_fluid(grid, box, 0.1, 0.4, 2)
+    body.in_water = body.in_lava = False
+    if _within(grid, box, 0.0, 0.0):  # most bodies stand in air
+        body.in_water = _in_fluid(grid, box, 0.001, 0.401, 1)
+        body.in_lava = _in_fluid(grid, box, 0.1, 0.4, 2)
     if -_CUTOFF < body.vx < _CUTOFF:
         body.vx = 0.0
     if -_CUTOFF < body.vy < _CUTOFF:
