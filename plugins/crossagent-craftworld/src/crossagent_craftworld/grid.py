@@ -69,16 +69,15 @@ class Grid:
                         if state:
                             out.append((x, y, z, state))
             return out
-        blocks, width = self.blocks, x1 - x0 + 1
+        blocks, stride = self.blocks, self.stride_z
+        xs = range(x0, x1 + 1)
         for y in range(y0, y1 + 1):
-            start = (y - oy) * self.stride_y + (z0 - oz) * self.stride_z + x0 - ox
+            start = (y - oy) * self.stride_y + (z0 - oz) * stride - ox
             for z in range(z0, z1 + 1):
-                x = x0
-                for state in blocks[start : start + width]:
-                    if state:
+                for x in xs:
+                    if state := blocks[start + x]:
                         out.append((x, y, z, state))
-                    x += 1
-                start += self.stride_z
+                start += stride
         return out
 
     def name(self, x: int, y: int, z: int) -> str:
