@@ -137,6 +137,52 @@ def test_snapshot_and_restore(seed):
     assert after[0][0] != before
 
 
+_LONG = """
+import hashlib, json, random, sys
+from crossagent.plugin import Task
+from crossagent_craftworld.env import CraftWorld
+from crossagent_craftworld.interfaces import BUTTONS, KEYS
+def run(setup, restoring):
+    env, rng = CraftWorld(), random.Random(9)
+    env.reset(Task("test", "test", "", "craftworld", setup, max_ticks=10**6), 7)
+    control, hashes = env.interface("control"), []
+    actions = [
+        ([k for k in KEYS if rng.random() < (0.02 if k in ("e", "escape", "q") else 0.15)],
+         [b for b in BUTTONS if rng.random() < 0.4], (rng.randrange(-60, 61), rng.randrange(-60, 61)))
+        for _ in range(1000)
+    ]
+    for i, action in enumerate(actions, 1):
+        control.step(*action)
+        if i % 100 == 0:
+            hashes.append(env.state_hash())
+            if restoring:
+                saved = env.snapshot()
+                for other in actions[:60]:
+                    control.step(*other)
+                env.restore(saved)
+    return hashes
+"""
+
+
+def test_a_thousand_random_actions_give_one_state_through_snapshots_and_in_another_process():
+    setup = {**BUSY.setup, "blocks": [["crafting_table", 3], ["chest", 3], ["furnace", 3]], "resistance": 5}
+    scope: dict = {}
+    exec(_LONG, scope)
+    straight = scope["run"](setup, False)
+    assert len(set(straight)) == 10
+    assert scope["run"](setup, False) == straight
+    assert scope["run"](setup, True) == straight
+    out = subprocess.run(
+        [sys.executable, "-c", _LONG + "print(json.dumps(run(json.loads(sys.argv[1]), True)))", json.dumps(setup)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(p for p in sys.path if p), "PYTHONHASHSEED": "77"},
+        check=True,
+        timeout=120,
+    )
+    assert json.loads(out.stdout) == straight
+
+
 def test_observing_changes_nothing():
     ENV.reset(BUSY, 1)
     play(ENV, random.Random(1), 50)

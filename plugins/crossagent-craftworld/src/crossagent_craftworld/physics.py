@@ -237,17 +237,13 @@ def _within(grid: Grid, box: Box, inset: float, inset_y: float) -> list[tuple[in
 
 
 def _touches(grid: Grid, box: Box, name: str) -> bool:
-    for cell in _within(grid, box, 0.001, 0.001):
-        if NAMES[cell[3]] == name:
-            return True
-    return False
+    cells = _within(grid, box, 0.001, 0.001)
+    return bool(cells) and any(NAMES[cell[3]] == name for cell in cells)
 
 
 def _in_fluid(grid: Grid, box: Box, inset: float, inset_y: float, fluid: int) -> bool:
-    for cell in _within(grid, box, inset, inset_y):
-        if FLUID[cell[3]] == fluid:
-            return True
-    return False
+    cells = _within(grid, box, inset, inset_y)
+    return bool(cells) and any(FLUID[cell[3]] == fluid for cell in cells)
 
 
 def climbing(body: Body, grid: Grid) -> bool:
