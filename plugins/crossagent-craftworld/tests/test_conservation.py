@@ -205,7 +205,7 @@ def test_long_play_uses_every_place_and_keeps_the_count(monkeypatch):
                     b, me = world.mobs[0].body, world.body
                     b.x, b.y, b.z = me.x, me.y, me.z + 1.5
                     world.mobs[0].health = 1.0
-                    world.yaw, world.pitch, world.moved = 0, 150, world.moved + 1
+                    world.yaw, world.pitch, world.moved = 0, 270, world.moved + 1
                 keys = [k for k in ("w", "q", "f", *"123456789") if rng.random() < 0.1]
                 control.step(
                     keys, [b for b in BUTTONS if rng.random() < 0.6], (rng.randrange(-40, 41), rng.randrange(-9, 30))
