@@ -125,7 +125,10 @@ class Record:
 
 def start(seed):
     ENV.reset(Task(name="t", category="t", instruction="", env="craftworld", setup=BUSY, max_ticks=10**6), seed)
-    return ENV.world
+    world = ENV.world
+    if seed % 2:  # nothing finds room: what is let go must land in the world
+        world.inventory.own = [stack or ("cobblestone", 64) for stack in world.inventory.own]
+    return world
 
 
 def blocks(world, *names):
@@ -145,13 +148,19 @@ _buttons = st.lists(st.sampled_from(BUTTONS), max_size=2) | st.lists(_junk, max_
 _camera = st.tuples(st.integers(-320, 320), st.integers(-320, 320)) | st.tuples(_junk, _junk) | _junk
 _slot = st.tuples(st.just("slot"), st.integers(0, 62), st.sampled_from(["left", "right", "none"]), _keys)
 _open = st.tuples(st.just("open"), st.sampled_from(["inventory", "crafting_table", "chest", "furnace"]))
-_action = st.one_of(st.tuples(st.just("step"), _keys, _buttons, _camera), _slot, _slot, _slot, _open)
+_break = st.tuples(st.just("break"), st.sampled_from(["crafting_table", "chest", "furnace"]))
+_step = st.tuples(st.just("step"), _keys, _buttons, _camera)
+_action = st.one_of(_step, _slot, _slot, _slot, _open, _open, _break)
 
 
 def act(world, action):
     control, inventory = ENV.interface("control"), world.inventory
     if action[0] == "step":
         control.step(*action[1:])
+    elif action[0] == "break":
+        if inventory.window is None:
+            for cell in blocks(world, action[1]):
+                digging.destroy(world, cell, None)
     elif action[0] == "open":
         if inventory.window is None:
             at = next(iter(blocks(world, action[1])), None)
@@ -179,6 +188,18 @@ def test_no_action_raises_or_makes_or_loses_an_item(actions, seed):
         assert count(world) == count(ENV.world)
 
 
+def fill_grid(world):
+    """Lay logs or planks in the grid, so that clicks find a result to take."""
+    window = world.inventory.window
+    if window is None or not window.grid_width:
+        return
+    for slot in range(10, 45):
+        stack = window.slots[slot]
+        if stack is not None and stack[0] in ("oak_log", "oak_planks") and window.slots[1] is None:
+            window.slots[1], window.slots[slot] = stack, None
+            window._update_result()
+
+
 def test_long_play_uses_every_place_and_keeps_the_count(monkeypatch):
     record = Record(monkeypatch)
     rng = random.Random(5)
@@ -196,16 +217,21 @@ def test_long_play_uses_every_place_and_keeps_the_count(monkeypatch):
                 act(world, ("slot", slot, rng.choice(["left", "right", "none"]), keys))
             elif rng.random() < 0.1:
                 act(world, ("open", rng.choice(["inventory", "crafting_table", "chest", "furnace", "furnace"])))
+                fill_grid(world)
             elif rng.random() < 0.1:  # dig where one stands
                 world.pitch, world.moved = 500, world.moved + 1
                 for _ in range(20):
                     control.step([], ["left"])
+            elif rng.random() < 0.01:
+                act(world, ("break", rng.choice(["chest", "furnace"])))
+            elif world.mobs and rng.random() < 0.05:  # a mob before the crosshair, so that the blow lands
+                control.step()
+                b, me = world.mobs[0].body, world.body
+                b.x, b.y, b.z = me.x, me.y, me.z + 1.2
+                world.mobs[0].health = 1.0
+                world.yaw, world.pitch, world.moved = 0, 300, world.moved + 1
+                control.step([], ["left"])
             else:
-                if world.mobs and rng.random() < 0.2:  # a mob before the crosshair, so that blows land
-                    b, me = world.mobs[0].body, world.body
-                    b.x, b.y, b.z = me.x, me.y, me.z + 1.5
-                    world.mobs[0].health = 1.0
-                    world.yaw, world.pitch, world.moved = 0, 270, world.moved + 1
                 keys = [k for k in ("w", "q", "f", *"123456789") if rng.random() < 0.1]
                 control.step(
                     keys, [b for b in BUTTONS if rng.random() < 0.6], (rng.randrange(-40, 41), rng.randrange(-9, 30))
