@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from crossagent_craftworld import sight
 from crossagent_craftworld.digging import UNDER_WATER
 from crossagent_craftworld.grid import Cell
+from crossagent_craftworld.motions import SWIMMERS
 from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, FULL, NAMES, PARTNER, REPLACEABLE, intern
 from crossagent_craftworld.physics import overlaps_blocks
 from crossagent_craftworld.world import World
@@ -171,12 +173,31 @@ def placements(name: str, support: str | None = None) -> list[list[tuple[Cell, s
 
 
 def _put_mob(world: World, kind: str, distance: float, quantum: int) -> None:
+    swims = kind in SWIMMERS
     for last, (x, y, z) in enumerate(spots := _spots(world, distance), 1):
+        if swims:
+            undo = _dig_pool(world, x, y - 1, z)
+            y -= 1
         mob = world.add_mob(kind, x + 0.5, float(y), z + 0.5)
         free = not overlaps_blocks(world.grid, mob.body.box())
         if last == len(spots) or (free and any(t.mob is mob for t in sight.things(world, quantum))):
             return
+        if swims:
+            for cell, state in undo:
+                world.grid.set(*cell, state)
         world.mobs.remove(mob)
         world.next_ident -= 1
         world.moved += 1
     world.add_mob(kind, world.body.x, world.body.y, world.body.z + 2.0)
+
+
+def _dig_pool(world: World, x: int, y: int, z: int) -> list[tuple[Cell, int]]:
+    """Fill a square of 3 × 3 cells with water, one deep, on sand, open above; return what was there."""
+    before: list[tuple[Cell, int]] = []
+    for i, k in itertools.product((-1, 0, 1), repeat=2):
+        for up, name in ((-1, "sand"), (0, "water"), (1, "air"), (2, "air")):
+            cell = (x + i, y + up, z + k)
+            before.append((cell, world.grid.get(*cell)))
+            world.grid.set(*cell, intern(name))
+        world.hidden |= {(x + i, y - 1, z + k)}
+    return before

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from crossagent_craftworld.mobs import SPLITTING
+from crossagent_craftworld.motions import FLYERS, SWIMMERS
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks, harvests
 from crossagent_minecraft_data.entities import MOBS
 from crossagent_minecraft_data.recipes import recipes_for
@@ -45,15 +47,14 @@ _WIDE_BLOCKS = frozenset(
 )
 _WIDE_ENDS = ("_door", "_bed", "_trapdoor")
 _NOT_YET = {
-    **dict.fromkeys(("cod", "dolphin", "elder_guardian", "guardian", "pufferfish", "salmon"), "swims"),
-    **dict.fromkeys(("squid", "tropical_fish"), "swims"),
-    **dict.fromkeys(("bat", "bee", "blaze", "ender_dragon", "ghast", "parrot", "phantom", "vex", "wither"), "flies"),
-    **dict.fromkeys(("creeper", "evoker", "pillager", "skeleton", "stray", "witch", "shulker"), "fights from afar"),
-    **dict.fromkeys(("slime", "magma_cube"), "splits into smaller ones"),
-    "strider": "lives in lava",
-    "ravager": "breaks blocks and throws its victim",
+    **dict.fromkeys(("ender_dragon", "ghast", "wither"), "flies high and fights from afar, which CraftWorld has not"),
+    **dict.fromkeys(
+        ("creeper", "evoker", "pillager", "skeleton", "stray", "witch", "shulker"),
+        "shoots, casts or explodes; CraftWorld's mobs fight hand to hand",
+    ),
 }
-_WIDE_MOBS = frozenset({*_NOT_YET, "drowned", "turtle", "piglin", "enderman"})
+# Swimmers, flyers, what splits, and walkers whose other ways (teleporting, lava, charging) CraftWorld leaves out.
+_WIDE_MOBS = SWIMMERS | FLYERS | {*SPLITTING, "drowned", "turtle", "piglin", "enderman", "strider", "ravager"}
 # What the block stands on, where the ground of the scene will not do.
 SUPPORT = {"cactus": "sand", "dead_bush": "sand", "sugar_cane": "sand", "bamboo": "dirt", "wheat": "farmland"}
 SUPPORT |= {"carrots": "farmland", "potatoes": "farmland"}

@@ -242,9 +242,9 @@ class World:
                 return y
         return -1
 
-    def add_mob(self, kind: str, x: float, y: float, z: float) -> Mob:
-        """Put a mob into the world."""
-        mob = Mob(kind, self.next_ident, x, y, z)
+    def add_mob(self, kind: str, x: float, y: float, z: float, size: int = 4) -> Mob:
+        """Put a mob into the world; ``size`` of slimes: 4, 2 or 1."""
+        mob = Mob(kind, self.next_ident, x, y, z, size)
         self.next_ident += 1
         self.mobs.append(mob)
         self.moved += 1
