@@ -22,6 +22,7 @@ from crossagent.testing import ToySuite, ToyWorld, check_action_space
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PACKAGE = HERE / "crossagent-stranger"
+SPECIAL = ("<|go|>", "<|hit|>")
 OURS = [ROOT / "src", *sorted(ROOT.glob("plugins/*/src"))]
 
 
@@ -72,6 +73,71 @@ def test_the_space_is_listed_with_its_package(python: Path) -> None:
     assert (talk["distribution"], talk["distribution_version"]) == ("crossagent-stranger", "0.3.0")
     assert talk["requires"] == ["control"]
     assert "crossagent-stranger" not in {row["distribution"] for row in listing["failures"]}
+
+
+@pytest.mark.slow
+def test_the_space_is_checked(python: Path) -> None:
+    report = json.loads(crossagent(python, "check", "talk", "--environment", "craftworld", "--json"))
+    assert report == {"name": "talk", "passed": True, "findings": []}
+
+
+@pytest.fixture(scope="module")
+def run(python: Path) -> Path:
+    """A run of all stages, a few steps each, over the stranger's space and one of ours."""
+    home = python.parents[2]
+    (home / "stranger.yaml").write_text(
+        "environment: {name: craftworld, options: {skills: basic}}\n"
+        "spaces: {talk: {weight: 0.02}, api: {weight: 0.02}}\n"
+        "policy: {model: scratch-0.1m}\n"
+        "prompt: {style: compact, history: 0, fragments: headers}\n"
+        "demonstrations: {mixture: {talk: 2, api: 1, mixed: 1}}\n"
+    )
+    crossagent(python, "run", "stranger.yaml", str(ROOT / "recipes/debug/one_step.yaml"), "sft.epochs=4")
+    return home / "runs" / "stranger-one_step"
+
+
+@pytest.mark.slow
+def test_the_space_is_trained(run: Path) -> None:
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer
+
+    for stage in ("untrained", "sft"):
+        tokenizer = AutoTokenizer.from_pretrained(run / stage / "checkpoint")
+        ids = [tokenizer.convert_tokens_to_ids(token) for token in SPECIAL]
+        assert len(set(ids)) == 2
+        assert tokenizer.unk_token_id not in ids
+        assert [tokenizer.encode(token, add_special_tokens=False) for token in SPECIAL] == [[i] for i in ids]
+    name = "model.embed_tokens.weight"
+    before, after = (
+        load_file(run / stage / "checkpoint" / "model.safetensors")[name] for stage in ("untrained", "sft")
+    )
+    for token in ids:
+        assert not before[token].equal(after[token]), "a space's own tokens learn"
+    summary = json.loads((run / "summary.json").read_text())
+    assert [stage["stage"] for stage in summary["stages"]] == ["untrained", "sft", "strl", "relabel", "mtrl"]
+    assert set(summary["stages"][1]["eval"]["id"]) == {"mixed", "talk", "api"}
+
+
+@pytest.mark.slow
+def test_the_space_is_evaluated_by_itself(python: Path, run: Path) -> None:
+    report = json.loads(crossagent(python, "eval", str(run), "--spaces", "talk", "--episodes", "4", "--json"))
+    for cells in report["eval"].values():
+        assert set(cells) == {"talk"}
+        assert cells["talk"]["episodes"] == 4
+        assert cells["talk"]["shares"].get("api", 0) == 0
+
+
+@pytest.mark.slow
+def test_a_policy_with_the_space_is_exported(python: Path, run: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    crossagent(python, "export", str(run), str(tmp_path / "model"))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    for token in SPECIAL:
+        (i,) = tokenizer.encode(token, add_special_tokens=False)
+        assert tokenizer.decode([i]) == token
+        assert i < model.get_input_embeddings().num_embeddings
 
 
 @pytest.mark.slow
