@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossagent_craftworld import drops
 from crossagent_craftworld.grid import Cell
+from crossagent_craftworld.hunger import BREAK
 from crossagent_craftworld.palette import AIR, BARRIER, CODE, EMPTY, NAMES, PARTNER, intern
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
 from crossagent_minecraft_data.loot import block_drops
@@ -65,6 +66,8 @@ def dig(world: World, cell: Cell) -> None:
         if state.progress < 1.0 - 1e-9:
             return
     destroy(world, cell, tool)
+    if world.hunger is not None:
+        world.hunger.exhaustion += BREAK
     state.stop()
     if ticks:
         state.pause = PAUSE

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from crossagent_craftworld import digging, mobs, physics
 from crossagent_craftworld.grid import Cell
+from crossagent_craftworld.hunger import ATTACK
 from crossagent_craftworld.inventory import WINDOW_OF_BLOCK
 from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import CODE, EMPTY, PARTNER, REPLACEABLE, intern
@@ -28,7 +29,11 @@ def buttons(world: World, held: frozenset[str]) -> None:
     else:
         world.miss = 0
         world.dig.stop()
+    if "right" not in held or "left" in held:
+        _stop_eating(world)
     if "right" in held:
+        if world.hunger is not None and not _at_interactive(world) and world.hunger.eat(world):
+            return
         if world.use_wait and "right" in world.buttons:
             world.use_wait -= 1
         else:
@@ -36,6 +41,16 @@ def buttons(world: World, held: frozenset[str]) -> None:
             world.use_wait = _USE_EVERY - 1
     else:
         world.use_wait = 0
+
+
+def _stop_eating(world: World) -> None:
+    if world.hunger is not None:
+        world.hunger.eating = 0
+
+
+def _at_interactive(world: World) -> bool:
+    hit = world.crosshair()
+    return hit is not None and hit.name in INTERACTIVE and not world.sneaking
 
 
 def _attack(world: World, edge: bool) -> None:
@@ -66,6 +81,8 @@ def _strike(world: World, mob: Mob) -> None:
         damage *= 1.5
     world.swing = 0
     world.dig.stop()
+    if world.hunger is not None:
+        world.hunger.exhaustion += ATTACK
     mobs.hit(world, mob, damage, world.sprinting and charge > 0.9)
     world.moved += 1
 
@@ -74,7 +91,7 @@ def _use(world: World) -> None:
     hit = world.crosshair()
     if hit is None or hit.kind != "block":
         return
-    if hit.name in INTERACTIVE and not world.sneaking:
+    if _at_interactive(world):
         world.emit("interact_block", hit.name)
         kind = WINDOW_OF_BLOCK.get(hit.name)
         if kind is not None:

@@ -11,6 +11,10 @@ from crossagent_craftworld.palette import CODE, FULL
 if TYPE_CHECKING:
     from crossagent_craftworld.world import World
 
+SPRINT_FOOD = 6
+"""Sprinting needs more food than this."""
+DAMAGE = 0.1
+"""Exhaustion of one wound."""
 _VOID = -8.0
 """Below this there is nothing to stand on, ever."""
 _SAFE_FALL = 3.0
@@ -28,7 +32,7 @@ def move(world: World, keys: frozenset[str]) -> None:
     if forward <= 0 or sneak or body.hit_wall:
         world.sprinting = False
     elif "left.control" in keys:
-        world.sprinting = True
+        world.sprinting = world.hunger is None or world.hunger.food > SPRINT_FOOD
     if (
         not forward and not strafe and body.on_ground and body.vx == 0.0 and body.vz == 0.0
         and "space" not in keys and body.vy == physics.STANDING_VY and not body.in_water
@@ -37,11 +41,13 @@ def move(world: World, keys: frozenset[str]) -> None:
         body.jump_wait = 0
         body.hit_wall = False
         return  # standing still on a full block: the tick below would change nothing
-    was = (body.x, body.y, body.z)
+    was, grounded = (body.x, body.y, body.z), body.on_ground
     sin, cos = world.yaw_sin_cos()
     physics.tick(body, world.grid, sin, cos, forward, strafe, jump="space" in keys, sprint=world.sprinting, sneak=sneak)
     if (body.x, body.y, body.z) != was:
         world.moved += 1
+    if world.hunger is not None:
+        world.hunger.moved(world, was[0], was[2], jumped="space" in keys and grounded and body.vy > 0)
     if body.y < _VOID:
         hurt(world, 100.0, body.x, body.z)
     _land(world)
@@ -71,6 +77,8 @@ def hurt(world: World, damage: float, from_x: float, from_z: float) -> None:
         world.hurt, world.last_damage = 20, damage
         mobs.knock(world.body, world.body.x - from_x, world.body.z - from_z, 0.4)
     world.health -= damage
+    if world.hunger is not None:
+        world.hunger.exhaustion += DAMAGE
     if world.dead:
         world.health = 0.0
         world.emit("death", "player")

@@ -10,10 +10,12 @@ from crossagent.plugin import ExpertStuck, Param, RawTick, SkillFailed, SkillSpe
 from crossagent_craftworld import hands, motor, sight
 from crossagent_craftworld.experts import crafting, smelting
 from crossagent_craftworld.grid import Cell
+from crossagent_craftworld.hunger import FULL
 from crossagent_craftworld.inventory import WINDOW_OF_BLOCK
 from crossagent_craftworld.motor import Stuck
 from crossagent_craftworld.palette import OUTLINES
 from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE, dig_ticks
+from crossagent_minecraft_data.foods import FOODS
 from crossagent_minecraft_data.items import is_item
 from crossagent_minecraft_data.recipes import Recipe, recipes_for
 
@@ -44,6 +46,7 @@ FULL_SPECS: tuple[SkillSpec, ...] = (
         else SkillSpec("craft", _NAME, "Craft that item once, by hand or at a visible crafting_table.")
         for s in SPECS
     ),
+    SkillSpec("eat", _NAME, "Take that food into the hand and eat one."),
     SkillSpec("smelt", _NAME, "Smelt that item once at a visible furnace, with the fuel at hand, and take it out."),
 )
 """With ``skills: full``."""
@@ -69,7 +72,7 @@ class SkillsInterface:
             "craft": self._craft, "close": self._close,
         }  # fmt: skip
         if full:
-            self._run["smelt"] = self._smelt
+            self._run |= {"smelt": self._smelt, "eat": self._eat}
 
     def list(self) -> tuple[SkillSpec, ...]:
         """Return the skills."""
@@ -210,6 +213,16 @@ class SkillsInterface:
         world = self._env.world
         self._until(lambda: motor.equip(world, name, self._mouse), 12)
         self._no_window()
+
+    def _eat(self, name: str) -> None:
+        world = self._env.world
+        if world.hunger is None or name not in FOODS:
+            raise Stuck(f"{name} cannot be eaten")
+        if world.hunger.food >= FULL and not FOODS[name].always:
+            raise Stuck("not hungry")
+        self._equip(name)
+        eaten = self._made(name, "eat")
+        self._until(lambda: None if self._made(name, "eat") > eaten else RawTick((), ("right",)), 40)
 
     def _place(self, name: str) -> None:
         world = self._env.world

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from crossagent.plugin import RawTick
 from crossagent_craftworld import digging, drops, hands, keyboard, mobs, physics, player
 from crossagent_craftworld.grid import Cell, Grid
+from crossagent_craftworld.hunger import Hunger
 from crossagent_craftworld.inventory import Inventory
 from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, NAMES
@@ -50,9 +51,17 @@ class World:
     """One episode's state. Everything mutable is in :meth:`save`."""
 
     def __init__(
-        self, scene: Scene, seed: int, emit: Callable[[str, str, int], None], difficulty: str = "easy"
+        self,
+        scene: Scene,
+        seed: int,
+        emit: Callable[[str, str, int], None],
+        difficulty: str = "easy",
+        hunger: bool = False,
     ) -> None:
-        """``emit(kind, name, count)`` hears of events; ``difficulty`` scales what mobs deal."""
+        """``emit(kind, name, count)`` hears of events; ``difficulty`` scales what mobs deal.
+
+        Without ``hunger`` the player never tires, and heals 1 per 80 ticks.
+        """
         self.scene = scene
         self.grid = Grid(scene.blocks, scene.size)
         self.rng = WorldRandom(seed)
@@ -69,6 +78,7 @@ class World:
         self.mobs: list[Mob] = []
         self.drops: list[drops.Drop] = []
         self.health = 20.0
+        self.hunger = Hunger() if hunger else None
         self.time = 0
         self.keys: frozenset[str] = frozenset()
         """Held in the last tick."""
@@ -183,7 +193,9 @@ class World:
         if self.hurt:
             self.hurt -= 1
         self.time += 1
-        if self.health < 20 and not self.dead and self.time % _REGENERATE == 0:
+        if self.hunger is not None:
+            self.hunger.tick(self)
+        elif self.health < 20 and not self.dead and self.time % _REGENERATE == 0:
             self.health = min(20.0, self.health + 1)
 
     def cooldown(self) -> float:
@@ -205,6 +217,7 @@ class World:
             self.rng.state, self.body.save(), self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
             self.use_wait, self.next_ident, self.dig.save(), self.resistance,
+            None if self.hunger is None else self.hunger.save(),
         )  # fmt: skip
 
     def _things(self) -> tuple[Any, ...]:
@@ -217,10 +230,12 @@ class World:
         (
             self.rng.state, body, self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
-            self.use_wait, self.next_ident, dig, self.resistance,
+            self.use_wait, self.next_ident, dig, self.resistance, hunger,
         ) = scalars  # fmt: skip
         self.body.load(body)
         self.dig.load(dig)
+        if self.hunger is not None:
+            self.hunger.load(hunger)
         self.inventory.load(inventory)
         self.mobs = [Mob.load(s) for s in things[0]]
         self.drops = [drops.Drop.load(s) for s in things[1]]
