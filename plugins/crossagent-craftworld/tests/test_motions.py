@@ -1,14 +1,14 @@
-"""Mobs that swim, fly and split."""
+"""How fast mobs walk; mobs that swim, fly and split."""
 
 import math
 
 import pytest
 
-from crossagent.plugin import Task
+from crossagent.plugin import RawTick, Task
 from crossagent_craftworld import mobs
 from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.motions import FLYERS, SWIMMERS
-from crossagent_craftworld.palette import FLUID
+from crossagent_craftworld.palette import FLUID, intern
 from crossagent_minecraft_data.entities import MOBS
 
 ENV = CraftWorld(difficulty="peaceful")
@@ -78,3 +78,22 @@ def test_sizes_are_in_snapshots():
     assert ENV.state_hash() == hashed
     assert {m.size for m in world.mobs} == {2}
     assert {m.body.half for m in world.mobs} == {MOBS["magma_cube"].width / 4}
+
+
+@pytest.mark.parametrize(("kind", "speed"), [("villager", 0.3036), ("cow", 0.1943), ("zombie", 0.1142)])
+def test_steady_speed_on_level_ground(kind, speed):
+    """2.1586 · (attribute · modifier)² blocks a tick: a villager flees at 0.5 · 1.5, a cow at 1.5, a zombie hunts at 1."""
+    world, mob = start(kind)
+    sx, sy, sz = world.scene.size
+    for x in range(sx):
+        for z in range(sz):
+            for y in range(sy):
+                world.grid.set(x, y, z, intern("stone") if y <= 7 else 0)
+    world.body.x, world.body.y, world.body.z = 24.5, 8.0, 8.5
+    b = mob.body
+    b.x, b.y, b.z = 24.5, 8.0, 24.0 if kind == "zombie" else 10.5
+    mob.panic = 0 if kind == "zombie" else 100
+    for _ in range(20):
+        before = b.z
+        world.tick(RawTick())
+    assert abs(b.z - before) == pytest.approx(speed, rel=0.03)

@@ -128,7 +128,7 @@ class Mob:
         sin, cos = math.sin(self.yaw), math.cos(self.yaw)
         if pace and not self.angry and self._edge_ahead(world, sin, cos):
             self.goal, pace = None, 0.0
-        speed = self.info.speed * pace
+        speed = self.info.speed * self.info.pace * pace
         physics.tick(
             body, world.grid, sin, cos, speed, 0.0, jump=bool(pace) and (body.hit_wall or body.in_water), speed=speed
         )

@@ -25,6 +25,8 @@ class Mob:
     """Melee damage at normal difficulty."""
     armor: float
     kind: Temper
+    pace: float
+    """What its goals multiply the speed by when it walks about; panic is 1.5 times that."""
 
     @property
     def hostile(self) -> bool:
@@ -35,7 +37,7 @@ class Mob:
 def _mobs() -> dict[str, Mob]:
     sizes = {row["name"]: (row["width"], row["height"]) for row in table("entities")}
     return {
-        name: Mob(name, *sizes[name], health, speed, attack, armor, kind)
+        name: Mob(name, *sizes[name], health, speed, attack, armor, kind, facts()["mob_pace"].get(name, 1.0))
         for name, (health, speed, attack, armor, kind) in facts()["mobs"].items()
     }
 
