@@ -1,6 +1,6 @@
 # make quickstart   install, then train and evaluate the quickstart
 # make test         install, then the fast tests          make test-all   the slow ones too
-# make lint         ruff, mypy, import-linter              make bench      the quickstart over three seeds
+# make lint         ruff, mypy, import-linter              make bench      quickstart over seeds, CraftWorld's speed
 SHELL := /bin/sh
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -48,6 +48,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quickstart.py
+	$(BIN)/python benchmarks/craftworld.py --json benchmarks/craftworld.json
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
