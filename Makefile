@@ -1,7 +1,7 @@
 # make quickstart   install, then train and evaluate the quickstart
 # make test         install, then the fast tests          make test-all   the slow ones too
 # make chromium     what the tests of tests/ui need; without it they are skipped
-# make lint         ruff, mypy, import-linter              make bench      the quickstart over three seeds
+# make lint         ruff, mypy, import-linter              make bench      what benchmarks/ claims, measured again
 # make docs         install what it needs, then build the pages into build/site
 SHELL := /bin/sh
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -68,6 +68,8 @@ docs: $(DOCS_STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/viewer.py
+	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/craftworld.py --json benchmarks/craftworld.json
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

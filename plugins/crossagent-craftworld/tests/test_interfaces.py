@@ -195,7 +195,8 @@ def test_pointer_opens_a_table_in_reach_and_crafts():
     pointer.drag(*targets["grid3"].center)
     pointer.move_to(*targets["result"].center)
     pointer.click("left", 1, ("shift",))
-    assert [(e.kind, e.name, e.count) for e in ENV.events] == [("craft_item", "oak_slab", 6)]
+    used = ("interact_block", "crafting_table", 1)
+    assert [(e.kind, e.name, e.count) for e in ENV.events] == [used, ("craft_item", "oak_slab", 6)]
     assert world.inventory.totals() == {"oak_slab": 6}
     pointer.press("escape")
     assert world.inventory.window is None
@@ -316,7 +317,8 @@ def test_honest_failures():
     assert fails("equip", "stick") == "no stick"
     assert fails("place", "stick") == "stick is no block"
     assert fails("place", "dirt") == "no dirt"
-    assert fails("open", "furnace") == "furnace has no window"
+    assert fails("open", "furnace") == "no furnace in sight"
+    assert fails("open", "stone") == "stone has no window"
     assert fails("open", "chest") == "no chest in sight"
     assert fails("craft", "dirt") == "dirt is not crafted"
     assert fails("craft", "stick") == "ingredients of stick are missing"

@@ -1,4 +1,4 @@
-"""Physics and rays against the golden traces of golden/ (see its README)."""
+"""Physics and rays against the golden traces of tests/golden/minecraft."""
 
 import json
 from array import array
@@ -10,7 +10,7 @@ import pytest
 from crossagent_craftworld import palette, physics
 from crossagent_craftworld.grid import Grid
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[3] / "tests" / "golden" / "minecraft"
 PHYSICS = json.loads((GOLDEN / "physics.json").read_text())["cases"]
 RAYCAST = json.loads((GOLDEN / "raycast.json").read_text())
 COMPARED = {case["id"]: case for case in PHYSICS if case["compare"]}

@@ -26,19 +26,23 @@ def test_every_benchmark_task_is_listed_and_the_unsolvable_say_why():
     for task in tasks:
         assert bool(task.reason) != task.solvable
         assert bool(task.splits) == task.solvable
-        assert task.instruction.endswith(task.name.split(":")[-1]) or not task.solvable
-        assert (task.max_turns, task.max_ticks) == (24, 600)
+        assert not task.solvable or task.instruction.endswith(task.setup["goal"]["name"])
+        long = task.category == "smelt_item" or task.name in ("mine_block:cobweb", "mine_block:iron_bars")
+        assert (task.max_turns, task.max_ticks) == (150 if long else 24, 600)
         assert json.loads(json.dumps(task.setup)) == task.setup
-    assert sum(t.solvable for t in tasks) > 600
+    assert sum(t.solvable for t in tasks) >= 804
 
 
 def test_splits():
-    splits = {name: suite().split(name) for name in ("train", "demo", "ood")}
+    splits = {name: suite().split(name) for name in ("train", "demo", "ood", "wide")}
     assert Counter(t.category for t in splits["train"]) == dict.fromkeys(CATEGORIES, 10)
     assert 50 <= len(splits["demo"]) <= 70
     for name in ("demo", "ood"):
         assert {t.category for t in splits[name]} == set(CATEGORIES), name
-    assert len(splits["ood"]) >= 30
+    # what the published figures stand on: these splits must not change as the mechanics widen
+    assert {name: len(tasks) for name, tasks in splits.items() if name != "wide"} == {
+        "train": 30, "demo": 60, "ood": 600,
+    }  # fmt: skip
     names = [t.name for tasks in splits.values() for t in tasks]
     assert len(names) == len(set(names)) == sum(t.solvable for t in suite().tasks())
 
@@ -48,10 +52,8 @@ def test_the_published_training_tasks_that_are_reached_are_trained():
     for line in PUBLISHED:
         verb, *goals = line.split()
         assert {f"{verb} {goal}" for goal in goals} <= train
-    for goal in ("cooked_salmon", "cooked_cod", "netherite_scrap"):
-        assert not suite().get(f"smelt_item:{goal}").solvable
-    for goal in ("salmon", "cod", "parrot", "slime"):
-        assert suite().get(f"kill_entity:{goal}").reason
+    for goal in ("cooked_salmon", "cooked_cod", "netherite_scrap"):  # done, but trained in no published run yet
+        assert suite().get(f"smelt_item:{goal}").splits == ("wide",)
 
 
 def test_setups_name_things_that_exist():
@@ -59,7 +61,8 @@ def test_setups_name_things_that_exist():
         if not task.solvable:
             continue
         setup = task.setup
-        assert setup["goal"] == {"event": task.category, "name": task.name.split(":")[1]}
+        goal = task.name.split(":")[-1].removeprefix("interact_with_").removeprefix("craft item ")
+        assert setup["goal"] == {"event": task.category, "name": goal}
         for item, count in setup.get("inventory", []):
             assert 1 <= count <= stack_size(item) * 9
         assert setup.get("hand") is None or setup["hand"] in ITEMS
@@ -69,7 +72,7 @@ def test_setups_name_things_that_exist():
         for block in [setup.get("target_block"), setup.get("support"), *(b for b, _ in setup.get("blocks", []))]:
             assert block is None or block in BLOCKS
         if task.category == "mine_block":
-            assert 0 <= dig_ticks(setup["target_block"], setup["hand"]) <= 240
+            assert 0 <= dig_ticks(setup["target_block"], setup["hand"]) <= (500 if task.max_turns > 24 else 240)
 
 
 def test_unknown_task():

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossagent.plugin import RawTick, Task
-from crossagent_craftworld import motor, sight
+from crossagent_craftworld import digging, motor, sight
 from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.interfaces import BUTTONS, KEYS
-from crossagent_craftworld.palette import AIR, intern
+from crossagent_craftworld.palette import AIR, NAMES, intern
 from crossagent_minecraft_data.blocks import dig_ticks
 from crossagent_minecraft_data.windows import slot_names
 
@@ -135,6 +135,52 @@ def test_snapshot_and_restore(seed):
         assert (ENV.state_hash(), ENV.observe().text) == (before, text)
     assert after[0] == after[1] == after[2]
     assert after[0][0] != before
+
+
+_LONG = """
+import hashlib, json, random, sys
+from crossagent.plugin import Task
+from crossagent_craftworld.env import CraftWorld
+from crossagent_craftworld.interfaces import BUTTONS, KEYS
+def run(setup, restoring):
+    env, rng = CraftWorld(), random.Random(9)
+    env.reset(Task("test", "test", "", "craftworld", setup, max_ticks=10**6), 7)
+    control, hashes = env.interface("control"), []
+    actions = [
+        ([k for k in KEYS if rng.random() < (0.02 if k in ("e", "escape", "q") else 0.15)],
+         [b for b in BUTTONS if rng.random() < 0.4], (rng.randrange(-60, 61), rng.randrange(-60, 61)))
+        for _ in range(1000)
+    ]
+    for i, action in enumerate(actions, 1):
+        control.step(*action)
+        if i % 100 == 0:
+            hashes.append(env.state_hash())
+            if restoring:
+                saved = env.snapshot()
+                for other in actions[:60]:
+                    control.step(*other)
+                env.restore(saved)
+    return hashes
+"""
+
+
+def test_a_thousand_random_actions_give_one_state_through_snapshots_and_in_another_process():
+    setup = {**BUSY.setup, "blocks": [["crafting_table", 3], ["chest", 3], ["furnace", 3]], "resistance": 5}
+    scope: dict = {}
+    exec(_LONG, scope)
+    straight = scope["run"](setup, False)
+    assert len(set(straight)) == 10
+    assert scope["run"](setup, False) == straight
+    assert scope["run"](setup, True) == straight
+    out = subprocess.run(
+        [sys.executable, "-c", _LONG + "print(json.dumps(run(json.loads(sys.argv[1]), True)))", json.dumps(setup)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(p for p in sys.path if p), "PYTHONHASHSEED": "77"},
+        check=True,
+        timeout=120,
+    )
+    assert json.loads(out.stdout) == straight
 
 
 def test_observing_changes_nothing():
@@ -304,6 +350,45 @@ def test_what_stands_on_a_block_falls_with_it():
     assert world.grid.get(24, 10, 26) == AIR
     assert sorted(d.item for d in world.drops) == ["dirt", "poppy"]
     assert [e.name for e in ENV.events] == ["dirt"]
+
+
+@pytest.mark.parametrize("name", ["oak_door", "white_bed", "sunflower", "tall_grass"])
+def test_the_halves_of_a_block_break_together(name):
+    for half in (0, 1):
+        ENV.reset(task(target_block=name, distance=4), 1)
+        world = ENV.world
+        cells = [cell for cell, state in world.grid.changed_cells() if NAMES[state] == name]
+        assert len(cells) == 2
+        digging.destroy(world, cells[half], "shears")
+        assert all(world.grid.get(*cell) == AIR for cell in cells)
+        assert [e.name for e in ENV.events if e.kind == "mine_block"] == [name]
+        assert sum(d.count for d in world.drops) == 1
+
+
+def test_water_plants_leave_water_and_ladders_hang_on_stone():
+    ENV.reset(task(target_block="kelp", distance=4), 1)
+    (cell,) = [cell for cell, state in ENV.world.grid.changed_cells() if NAMES[state] == "kelp"]
+    digging.destroy(ENV.world, cell, None)
+    assert ENV.world.block_at(cell) == "water"
+    ENV.reset(task(target_block="ladder", distance=4), 1)
+    assert sorted(NAMES[state] for _, state in ENV.world.grid.changed_cells()) == ["ladder", "stone"]
+
+
+def test_a_door_is_placed_whole_or_not_at_all():
+    ENV.reset(task(hand="oak_door"), 2)
+    world = ENV.world
+    control = ENV.interface("control")
+    world.yaw, world.pitch = 0, 240
+    world.moved += 1
+    for roof in (True, False):
+        hit = world.crosshair()
+        above = (hit.cell[0], hit.cell[1] + 2, hit.cell[2])
+        world.grid.set(*above, intern("stone") if roof else AIR)
+        control.step((), ("right",))
+        control.step()
+        doors = [cell for cell, state in world.grid.changed_cells() if NAMES[state] == "oak_door"]
+        assert len(doors) == (0 if roof else 2)
+    assert world.inventory.held() is None
 
 
 def test_drops_fall_and_are_picked_up():

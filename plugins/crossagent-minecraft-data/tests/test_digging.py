@@ -1,4 +1,4 @@
-"""Digging against prismarine-block (see golden/README.md)."""
+"""Digging against prismarine-block (see tests/golden/README.md)."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks, harvests
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "digging.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[3] / "tests" / "golden" / "minecraft" / "digging.json").read_text())
 TOOLS = [None if tool == "hand" else tool for tool in GOLDEN["header"]["tools"]]
 
 

@@ -13,7 +13,7 @@ from crossagent_minecraft_data.entities import MOBS, after_armor, attack_damage,
 from crossagent_minecraft_data.items import ITEMS
 from crossagent_minecraft_data.loot import block_drops, mob_drops
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "entities.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[3] / "tests" / "golden" / "minecraft" / "entities.json").read_text())
 
 
 def test_mobs():

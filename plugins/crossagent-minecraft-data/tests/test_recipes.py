@@ -1,4 +1,4 @@
-"""Crafting and cooking against minecraft-data and an independent matcher (see golden/README.md)."""
+"""Crafting and cooking against minecraft-data and an independent matcher (see tests/golden/README.md)."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossagent_minecraft_data.cooking import fuel_ticks, smelts
 from crossagent_minecraft_data.items import ITEMS, is_item, stack_size
-from crossagent_minecraft_data.recipes import RECIPES, fuel_ticks, match, recipes_for, smelts
+from crossagent_minecraft_data.recipes import RECIPES, match, recipes_for
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "crafting.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[3] / "tests" / "golden" / "minecraft" / "crafting.json").read_text())
 
 
 def test_every_labelled_grid():

@@ -1,4 +1,4 @@
-"""Windows against prismarine-windows and the vanilla rules (see golden/README.md)."""
+"""Windows against prismarine-windows and the vanilla rules (see tests/golden/README.md)."""
 
 import json
 from collections import Counter
@@ -13,6 +13,7 @@ from crossagent_minecraft_data.items import stack_size
 from crossagent_minecraft_data.windows import (
     KINDS,
     PLAYER_SLOTS,
+    Rules,
     Window,
     WindowEvent,
     hit,
@@ -21,7 +22,9 @@ from crossagent_minecraft_data.windows import (
     slot_rect,
 )
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "windows.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[3] / "tests" / "golden" / "minecraft" / "windows.json").read_text())
+# The golden's own rules: no recipes, and iron_ore and cobblestone alone smelt (in vanilla an iron_helmet does too).
+RULES = Rules(match=lambda grid, width: None, smelts={"iron_ore": "iron_ingot", "cobblestone": "stone"}.get)
 MODES = {0: "plain", 1: "shift", 2: "number key", 4: "drop key", 5: "drag", 6: "double click"}
 
 
@@ -48,19 +51,16 @@ def test_slot_names():
 
 
 @pytest.mark.parametrize("mode", MODES, ids=MODES.values())
-def test_clicks(mode, monkeypatch):
-    monkeypatch.setattr(recipes, "match", lambda grid, width: None)  # the golden evaluates no recipes
+def test_clicks(mode):
     compared = 0
     for case in GOLDEN["click_cases"]:
         click = case["click"]
         if click["mode"] != mode:
             continue
-        if case["win"] == "furnace" and mode == 1 and case["before"].get(str(click["slot"]), [""])[0] == "iron_helmet":
-            continue  # smelts into iron_nugget; the golden's list of what smelts is iron_ore and cobblestone alone
         slots = [None] * len(slot_names(case["win"]))
         for slot, stack in case["before"].items():
             slots[int(slot)] = tuple(stack)
-        window = Window(case["win"], slots, tuple(case["cursor"]) if case["cursor"] else None)
+        window = Window(case["win"], slots, tuple(case["cursor"]) if case["cursor"] else None, RULES)
         button = ("left", "right")[click["button"]] if mode in (0, 1, 5) else "left"
         if mode in (0, 1):
             events = window.click(click["slot"], button, shift=mode == 1)

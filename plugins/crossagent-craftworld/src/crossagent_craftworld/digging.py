@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from crossagent_craftworld import drops
 from crossagent_craftworld.grid import Cell
-from crossagent_craftworld.palette import AIR, BARRIER, CODE, EMPTY, NAMES
+from crossagent_craftworld.hunger import BREAK
+from crossagent_craftworld.palette import AIR, BARRIER, CODE, EMPTY, NAMES, PARTNER, intern
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
 from crossagent_minecraft_data.loot import block_drops
 
 if TYPE_CHECKING:
     from crossagent_craftworld.world import World
 
+UNDER_WATER = ("kelp", "kelp_plant", "seagrass", "tall_seagrass")
+"""What grows in water and leaves it behind."""
 PAUSE = 5
 """Ticks after a block broke (not at once) before the next one is begun."""
 
@@ -63,6 +66,8 @@ def dig(world: World, cell: Cell) -> None:
         if state.progress < 1.0 - 1e-9:
             return
     destroy(world, cell, tool)
+    if world.hunger is not None:
+        world.hunger.exhaustion += BREAK
     state.stop()
     if ticks:
         state.pause = PAUSE
@@ -71,17 +76,22 @@ def dig(world: World, cell: Cell) -> None:
 def destroy(world: World, cell: Cell, tool: str | None) -> None:
     """Break a block now: the event, its drops, what it contained and what stood on it."""
     x, y, z = cell
-    name = NAMES[world.grid.get(x, y, z)]
-    world.grid.set(x, y, z, AIR)
+    state = world.grid.get(x, y, z)
+    name = NAMES[state]
+    world.grid.set(x, y, z, intern("water") if name in UNDER_WATER else AIR)
+    partner = PARTNER[state]
+    if partner is not None:
+        other = (x + partner[0][0], y + partner[0][1], z + partner[0][2])
+        if PARTNER[at := world.grid.get(*other)] is not None and NAMES[at] == name:
+            world.grid.set(*other, AIR)
     world.emit("mine_block", name)
     _leave(world, cell, name, tool)
-    for stack in world.inventory.chests.pop(cell, ()):
-        if stack is not None:
-            world.drops.append(drops.from_block(*stack, x, y, z, world.rng))
+    for stack in world.inventory.empty_out(cell):
+        world.drops.append(drops.from_block(*stack, x, y, z, world.rng))
     above = (x, y + 1, z)
-    while needs_floor(state := world.grid.get(*above)):
+    while needs_floor(fallen := world.grid.get(*above)):
         world.grid.set(*above, AIR)
-        _leave(world, above, NAMES[state], None)
+        _leave(world, above, NAMES[fallen], None)
         above = (x, above[1] + 1, z)
 
 

@@ -25,6 +25,7 @@ class CraftWorld(Environment):
         scenes: Number of different landscapes.
         width: Blocks along a side of a landscape, 32…128.
         difficulty: Scales what mobs deal: peaceful, easy, normal, hard.
+        hunger: Whether the player tires, has to eat, and heals by food; without it he heals 1 per 80 ticks.
     """
 
     name = "craftworld"
@@ -37,6 +38,7 @@ class CraftWorld(Environment):
         scenes: int = 64,
         width: int = 48,
         difficulty: str = "easy",
+        hunger: bool = False,
     ) -> None:
         super().__init__()
         if skills not in ("basic", "full"):
@@ -52,7 +54,7 @@ class CraftWorld(Environment):
         if difficulty not in DIFFICULTY:
             raise ValueError(f"difficulty: got {difficulty!r}; expected one of {', '.join(DIFFICULTY)}")
         self.camera_quantum, self.camera_limit = camera_quantum, camera_limit
-        self._scenes, self._width, self._difficulty = scenes, width, difficulty
+        self._scenes, self._width, self._difficulty, self._hunger = scenes, width, difficulty, hunger
         self._task: Task | None = None
         self._world: World | None = None
         self._origin = ""
@@ -84,7 +86,7 @@ class CraftWorld(Environment):
         scene = terrain.scene(int.from_bytes(digest[:8], "little") % self._scenes, self._width)
         self._origin = f"{task.name}:{seed}"
         self._task = task
-        self._world = World(scene, int.from_bytes(digest[8:], "little"), self._hear, self._difficulty)
+        self._world = World(scene, int.from_bytes(digest[8:], "little"), self._hear, self._difficulty, self._hunger)
         setup.prepare(self._world, task.setup, self.camera_quantum)
         self.interface("pointer").reset()
         return self.observe()

@@ -56,6 +56,30 @@ class Grid:
                 return AIR
         return BARRIER
 
+    def filled(self, x0: int, y0: int, z0: int, x1: int, y1: int, z1: int) -> list[tuple[int, int, int, int]]:
+        """Return (x, y, z, state id) of every cell in a box, ends included, that is not air; by y, z, x."""
+        ox, oy, oz = self.origin
+        sx, sy, sz = self.size
+        out: list[tuple[int, int, int, int]] = []
+        if x0 < ox or z0 < oz or y0 < oy or x1 >= ox + sx or z1 >= oz + sz or y1 >= oy + sy:
+            for y in range(y0, y1 + 1):
+                for z in range(z0, z1 + 1):
+                    for x in range(x0, x1 + 1):
+                        state = self.get(x, y, z)
+                        if state:
+                            out.append((x, y, z, state))
+            return out
+        blocks, stride = self.blocks, self.stride_z
+        xs = range(x0, x1 + 1)
+        for y in range(y0, y1 + 1):
+            start = (y - oy) * self.stride_y + (z0 - oz) * stride - ox
+            for z in range(z0, z1 + 1):
+                for x in xs:
+                    if state := blocks[start + x]:
+                        out.append((x, y, z, state))
+                start += stride
+        return out
+
     def name(self, x: int, y: int, z: int) -> str:
         """Return the block name at a cell."""
         return NAMES[self.get(x, y, z)]

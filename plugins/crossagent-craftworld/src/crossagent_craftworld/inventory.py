@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from crossagent_craftworld.furnace import OUTPUT, Furnace
 from crossagent_craftworld.grid import Cell
 from crossagent_minecraft_data.items import stack_size
 from crossagent_minecraft_data.windows import (
@@ -19,7 +20,7 @@ from crossagent_minecraft_data.windows import (
 )
 
 CENTER = (SCREEN[0] // 2, SCREEN[1] // 2)
-WINDOW_OF_BLOCK: dict[str, Kind] = {"crafting_table": "crafting_table", "chest": "chest"}
+WINDOW_OF_BLOCK: dict[str, Kind] = {"crafting_table": "crafting_table", "chest": "chest", "furnace": "furnace"}
 """Blocks that open a window when used."""
 _DOUBLE = 5
 """Two clicks within this many ticks are a double click (250 ms)."""
@@ -41,6 +42,8 @@ class Inventory:
         self.cursor = CENTER
         """Pixel of the mouse while a window is open."""
         self.chests: dict[Cell, tuple[Stack | None, ...]] = {}
+        self.furnaces: dict[Cell, Furnace] = {}
+        """Every furnace that has been opened."""
         self._press: tuple[str, tuple[Stack | None, ...], Stack, tuple[int, ...]] | None = None
         """A drag: button, slots and cursor stack before it, slots dragged over."""
         self._last: tuple[int, int] = (-1, -1000)
@@ -121,6 +124,8 @@ class Inventory:
             slots[45] = self.worn[4]
         elif kind == "chest" and at is not None:
             slots[:27] = self.chests.get(at, (None,) * 27)
+        elif kind == "furnace" and at is not None:
+            slots[:3] = self.furnaces.setdefault(at, Furnace()).slots
         self.window, self.at, self.cursor = Window(kind, slots), at, CENTER
         self._press, self._last = None, (-1, -1000)
 
@@ -135,9 +140,39 @@ class Inventory:
             self.worn = [*window.slots[5:9], window.slots[45]]
         elif window.kind == "chest" and self.at is not None:
             self.chests[self.at] = tuple(window.slots[:27])
+        elif window.kind == "furnace" and self.at is not None:
+            self.furnaces[self.at].slots = window.slots[:3]
         self.window, self.at, self._press = None, None, None
         return lost
 
+    # -- blocks that hold stacks ---------------------------------------------------------------------------------
+    def contents(self, cell: Cell) -> tuple[Stack | None, ...]:
+        """Return the stacks in the chest or furnace at a cell; none when there is none, or it is empty."""
+        if self.window is not None and self.at == cell and self.window.kind in ("chest", "furnace"):
+            return tuple(self.window.slots[: 27 if self.window.kind == "chest" else 3])
+        furnace = self.furnaces.get(cell)
+        return self.chests.get(cell, ()) if furnace is None else tuple(furnace.slots)
+
+    def empty_out(self, cell: Cell) -> list[Stack]:
+        """Take everything out of a chest or furnace whose block is broken."""
+        stacks = [stack for stack in self.contents(cell) if stack is not None]
+        self.chests.pop(cell, None)
+        self.furnaces.pop(cell, None)
+        return stacks
+
+    def tick_furnaces(self) -> None:
+        """Let every furnace burn for one tick."""
+        for cell, furnace in self.furnaces.items():
+            window = self.window if self.at == cell else None
+            slots = window.slots if window is not None else furnace.slots
+            if not furnace.idle(slots) and furnace.tick(slots) and window is not None:
+                self.end_drag()  # a drag goes back to the stacks before it, which are others now
+
+    def smelted(self) -> Stack | None:
+        """Return what lies in the output of the open furnace."""
+        return self.window.slots[OUTPUT] if self.window is not None and self.window.kind == "furnace" else None
+
+    # -- the mouse in a window -----------------------------------------------------------------------------------
     def hovered(self) -> int:
         """Return the slot under the cursor; -1 between slots, -999 outside the panel."""
         return hit(self.window.kind, *self.cursor) if self.window is not None else -1
@@ -153,7 +188,6 @@ class Inventory:
         """Slots the drag under way has passed over; empty when no stack is being dragged."""
         return self._press[3] if self._press is not None else ()
 
-    # -- the mouse in a window -----------------------------------------------------------------------------------
     def move_cursor(self, dx: int, dy: int) -> list[int]:
         """Move the cursor, within the screen; return the slots it passed over, the last one included."""
         x, y = self.cursor
@@ -217,15 +251,17 @@ class Inventory:
         """Return the whole state as nested tuples, for :meth:`load`; JSON-able and canonical."""
         window = None if self.window is None else (self.window.kind, tuple(self.window.slots), self.window.cursor)
         chests = tuple(sorted(self.chests.items())) if self.chests else ()
+        furnaces = tuple((cell, self.furnaces[cell].save()) for cell in sorted(self.furnaces))
         return (
             tuple(self.own) if window is None else (), tuple(self.worn), self.selected, window, self.at, self.cursor,
-            chests, self._press, self._last,
+            chests, furnaces, self._press, self._last,
         )  # fmt: skip
 
     def load(self, state: tuple[Any, ...]) -> None:
         """Go back to a :meth:`save`."""
-        own, worn, self.selected, window, self.at, self.cursor, chests, self._press, self._last = state
+        own, worn, self.selected, window, self.at, self.cursor, chests, furnaces, self._press, self._last = state
         self.own = list(own) if window is None else [None] * 36
         self.worn = list(worn)
         self.window = None if window is None else Window(window[0], list(window[1]), window[2])
         self.chests = dict(chests)
+        self.furnaces = {cell: Furnace.load(s) for cell, s in furnaces}

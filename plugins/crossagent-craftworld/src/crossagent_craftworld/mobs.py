@@ -1,11 +1,11 @@
-"""Mobs: land animals and fighters that strive hand to hand, and how they and the player hurt each other."""
+"""Mobs: what they want, and how they and the player hurt each other. They fight hand to hand."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from crossagent_craftworld import drops, physics
+from crossagent_craftworld import drops, motions, physics, player
 from crossagent_craftworld.grid import Cell, ray_boxes
 from crossagent_craftworld.palette import CODE, EMPTY, FLUID
 from crossagent_minecraft_data.entities import MOBS, after_armor
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 REACH = 3.0
 """How far the player's arm reaches a mob, from the eye."""
 FOLLOW_RANGE = 16.0
+_BIG = 4
+SPLITTING = ("slime", "magma_cube")
+"""What falls into two to four of half its size when it dies."""
 _WANDER = 120
 """Mean ticks between strolls."""
 _STROLL = 6
@@ -37,17 +40,21 @@ class Mob:
     """One mob."""
 
     __slots__ = (
-        "angry", "attack_wait", "body", "goal", "health", "hurt", "ident", "info", "kind", "last_damage", "panic", "yaw",
+        "angry", "attack_wait", "body", "goal", "health", "hurt", "ident", "info", "kind", "last_damage", "panic", "size",
+        "yaw",
     )  # fmt: skip
 
-    def __init__(self, kind: str, ident: int, x: float, y: float, z: float) -> None:
+    def __init__(self, kind: str, ident: int, x: float, y: float, z: float, size: int = _BIG) -> None:
         self.kind = kind
         self.info = MOBS[kind]
         self.ident = ident
-        self.body = physics.Body(x, y, z, self.info.width, self.info.height)
+        self.size = size
+        """Of slimes and magma cubes, 4, 2 or 1; the others have always 4, which is their whole size."""
+        share = size / _BIG
+        self.body = physics.Body(x, y, z, self.info.width * share, self.info.height * share)
         if kind in ("iron_golem", "horse", "donkey", "enderman"):
             self.body.step = 1.0
-        self.health = self.info.health
+        self.health = self.info.health * share * share
         self.yaw = 0.0
         self.angry = self.info.hostile
         self.hurt = 0
@@ -60,15 +67,15 @@ class Mob:
         """Return its state, for :meth:`load`."""
         return (
             self.kind, self.ident, self.health, self.yaw, self.angry, self.hurt, self.last_damage, self.panic,
-            self.attack_wait, self.goal, self.body.save(),
+            self.attack_wait, self.goal, self.size, self.body.save(),
         )  # fmt: skip
 
     @classmethod
     def load(cls, state: tuple[Any, ...]) -> Mob:
         """Make one from a :meth:`save`."""
-        mob = cls(state[0], state[1], 0.0, 0.0, 0.0)
+        mob = cls(state[0], state[1], 0.0, 0.0, 0.0, state[-2])
         (
-            _, _, mob.health, mob.yaw, mob.angry, mob.hurt, mob.last_damage, mob.panic, mob.attack_wait, mob.goal, body,
+            _, _, mob.health, mob.yaw, mob.angry, mob.hurt, mob.last_damage, mob.panic, mob.attack_wait, mob.goal, _, body,
         ) = state  # fmt: skip
         mob.body.load(body)
         return mob
@@ -87,6 +94,9 @@ class Mob:
         me, body = world.body, self.body
         dx, dz = me.x - body.x, me.z - body.z
         distance = math.hypot(dx, dz)
+        if self.kind in motions.SWIMMERS or self.kind in motions.FLYERS:
+            self._float(world, distance)
+            return
         pace = 0.0
         if self.angry and distance <= FOLLOW_RANGE and not world.dead:
             if distance > 1e-6:
@@ -118,10 +128,21 @@ class Mob:
         sin, cos = math.sin(self.yaw), math.cos(self.yaw)
         if pace and not self.angry and self._edge_ahead(world, sin, cos):
             self.goal, pace = None, 0.0
-        speed = self.info.speed * pace
+        speed = self.info.speed * self.info.pace * pace
         physics.tick(
             body, world.grid, sin, cos, speed, 0.0, jump=bool(pace) and (body.hit_wall or body.in_water), speed=speed
         )
+
+    def _float(self, world: World, distance: float) -> None:
+        """Swim or fly; strike when near enough."""
+        self.panic = max(0, self.panic - 1)
+        hunts = self.angry and distance <= FOLLOW_RANGE and not world.dead
+        if hunts:
+            self._strike(world, distance)
+        if self.kind in motions.SWIMMERS:
+            motions.swim(self, world)
+        else:
+            motions.fly(self, world, hunts)
 
     def _edge_ahead(self, world: World, sin: float, cos: float) -> bool:
         """Strolling mobs turn at water and at drops of more than three blocks."""
@@ -137,7 +158,7 @@ class Mob:
 
     def strike_range(self, half: float) -> float:
         """Return how near, centre to centre, it must be to strike a body of that half width."""
-        return math.sqrt((2 * self.info.width) ** 2 + 2 * half)
+        return math.sqrt((4 * self.body.half) ** 2 + 2 * half)
 
     def _strike(self, world: World, distance: float) -> None:
         dy = world.body.y - self.body.y
@@ -146,7 +167,7 @@ class Mob:
         if not world.sees(self.center()):
             return
         self.attack_wait = 20
-        world.hurt_player(player_damage(self.info.attack, world.difficulty), self.body.x, self.body.z)
+        player.hurt(world, player_damage(self.info.attack, world.difficulty), self.body.x, self.body.z)
 
 
 def target(world: World, reach: float = REACH) -> tuple[Mob, float] | None:
@@ -187,9 +208,14 @@ def hit(world: World, mob: Mob, damage: float, sprinting: bool) -> None:
         mob.panic, mob.goal = _PANIC_TICKS, None
     if mob.health <= 1e-9:
         world.mobs.remove(mob)
-        for item, count in mob_drops(mob.kind, world.rng):
-            world.drops.append(drops.from_mob(item, count, body.x, body.y, body.z))
+        if mob.kind != "slime" or mob.size == 1:  # only the smallest slimes leave slime balls
+            for item, count in mob_drops(mob.kind, world.rng):
+                world.drops.append(drops.from_mob(item, count, body.x, body.y, body.z))
         world.emit("kill_entity", mob.kind)
+        if mob.kind in SPLITTING and mob.size > 1:
+            for i in range(world.rng.randint(2, 4)):
+                x, z = ((i % 2) - 0.5) * mob.size / 4, ((i // 2) - 0.5) * mob.size / 4
+                world.add_mob(mob.kind, body.x + x, body.y + 0.5, body.z + z, mob.size // 2)
 
 
 def knock(body: physics.Body, dx: float, dz: float, strength: float) -> None:
@@ -206,12 +232,4 @@ def knock(body: physics.Body, dx: float, dz: float, strength: float) -> None:
 
 def occupies(world: World, cell: Cell) -> bool:
     """Return whether a mob stands in a cell."""
-    x, y, z = cell
-    for mob in world.mobs:
-        b = mob.body
-        if (
-            b.x + b.half > x and b.x - b.half < x + 1 and b.y + b.height > y and b.y < y + 1
-            and b.z + b.half > z and b.z - b.half < z + 1
-        ):  # fmt: skip
-            return True
-    return False
+    return any(mob.body.in_cell(cell) for mob in world.mobs)

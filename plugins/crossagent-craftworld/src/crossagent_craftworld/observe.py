@@ -23,6 +23,8 @@ def text(world: World, quantum: int, limit: int) -> str:
     parts = _window(world, quantum, limit) if world.inventory.window is not None else _scene(world, quantum, limit)
     if world.health < 20:
         parts.append(f"health {math.ceil(world.health)}")
+    if world.hunger is not None and world.hunger.food < 20:
+        parts.append(f"food {world.hunger.food}")
     if world.buttons:
         parts.append("holding " + " ".join(sorted(world.buttons)))
     return " ".join(parts)

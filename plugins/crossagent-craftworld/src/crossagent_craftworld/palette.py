@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 
-from crossagent_minecraft_data.blocks import BLOCKS, CUBE, PLANT_OUTLINE, Box
+from crossagent_minecraft_data.blocks import BLOCKS, CUBE, PLANT_OUTLINE, Box, default_properties, state_boxes
 
 EMPTY, FULL, PARTIAL, TALL = 0, 1, 2, 3
 """How a state collides: not at all, as the whole cell, as some boxes, as boxes higher than the cell."""
 SLIPPERINESS = {"ice": 0.98, "packed_ice": 0.98, "frosted_ice": 0.98, "blue_ice": 0.989, "slime_block": 0.8}
 CLIMBABLE = frozenset({"ladder", "vine", "weeping_vines", "twisting_vines", "scaffolding"})
-_ARMS = ("north", "south", "west", "east")
 # Outlines of things one walks through, where the plant's would be far off.
 _OUTLINES: dict[str, Box] = {
     "cobweb": CUBE[0],
@@ -44,57 +43,10 @@ def split_state(state: str) -> tuple[str, dict[str, str]]:
     return name, props
 
 
-def _slab(kind: str) -> tuple[Box, ...]:
-    if kind == "double":
-        return CUBE
-    return ((0.0, 0.5, 0.0, 1.0, 1.0, 1.0),) if kind == "top" else ((0.0, 0.0, 0.0, 1.0, 0.5, 1.0),)
-
-
-def _stairs(facing: str, half: str) -> tuple[Box, ...]:
-    low, high = (0.0, 0.5) if half != "top" else (0.5, 0.0)
-    x0, z0, x1, z1 = {
-        "east": (0.5, 0.0, 1.0, 1.0),
-        "west": (0.0, 0.0, 0.5, 1.0),
-        "south": (0.0, 0.5, 1.0, 1.0),
-        "north": (0.0, 0.0, 1.0, 0.5),
-    }[facing]
-    return ((0.0, low, 0.0, 1.0, low + 0.5, 1.0), (x0, high, z0, x1, high + 0.5, z1))
-
-
-def _post(half_width: float, height: float, props: dict[str, str]) -> tuple[Box, ...]:
-    a, b = 0.5 - half_width, 0.5 + half_width
-    arms: dict[str, Box] = {
-        "north": (a, 0.0, 0.0, b, height, a),
-        "south": (a, 0.0, b, b, height, 1.0),
-        "west": (0.0, 0.0, a, a, height, b),
-        "east": (b, 0.0, a, 1.0, height, b),
-    }
-    return ((a, 0.0, a, b, height, b), *(arms[s] for s in _ARMS if props.get(s, "false") not in ("false", "none")))
-
-
-def _facing_side(facing: str, thickness: float) -> Box:
-    """Return the plate at the back of a block that faces ``facing``: a ladder facing north hangs on the south side."""
-    return {
-        "north": (0.0, 0.0, 1.0 - thickness, 1.0, 1.0, 1.0),
-        "south": (0.0, 0.0, 0.0, 1.0, 1.0, thickness),
-        "west": (1.0 - thickness, 0.0, 0.0, 1.0, 1.0, 1.0),
-        "east": (0.0, 0.0, 0.0, thickness, 1.0, 1.0),
-    }[facing]
-
-
 def collision_boxes(state: str) -> tuple[Box, ...]:
-    """Return what a body bumps into; properties that change no shape are ignored."""
+    """Return what a body bumps into. Raises ``KeyError`` for an unknown block, ``ValueError`` for a property it lacks."""
     name, props = split_state(state)
-    if props:
-        if name.endswith("_slab"):
-            return _slab(props.get("type", "bottom"))
-        if name.endswith("_stairs"):
-            return _stairs(props.get("facing", "north"), props.get("half", "bottom"))
-        if name.endswith("_fence"):
-            return _post(0.125, 1.5, props)
-        if name == "ladder":
-            return (_facing_side(props.get("facing", "north"), 0.1875),)
-    return BLOCKS[name].boxes
+    return state_boxes(name, props) if props else BLOCKS[name].boxes
 
 
 def outline_boxes(state: str) -> tuple[Box, ...]:
@@ -130,6 +82,22 @@ CLIMB: list[bool] = []
 """Ladders and vines."""
 REPLACEABLE: list[bool] = []
 """A block may be placed into it."""
+PARTNER: list[tuple[tuple[int, int, int], str] | None] = []
+"""Of doors, beds and tall plants: (offset of the other half, its state text); None of single blocks."""
+_FACING = {"north": (0, 0, -1), "south": (0, 0, 1), "west": (-1, 0, 0), "east": (1, 0, 0)}
+_HALVES = {"lower": "upper", "upper": "lower", "foot": "head", "head": "foot"}
+
+
+def _partner(state: str) -> tuple[tuple[int, int, int], str] | None:
+    name, props = split_state(state)
+    whole = {**default_properties(name), **props}
+    key = next((k for k in ("half", "part") if whole.get(k) in _HALVES), None)
+    if key is None:
+        return None
+    here = whole[key]
+    x, y, z = _FACING[whole["facing"]] if key == "part" else (0, 1, 0)
+    sign = 1 if here in ("lower", "foot") else -1
+    return (x * sign, y * sign, z * sign), f"{name}[{key}={_HALVES[here]}]"
 
 
 @functools.cache
@@ -150,6 +118,7 @@ def intern(state: str) -> int:
     FLUID.append({"water": 1, "lava": 2}.get(name, 0))
     CLIMB.append(name in CLIMBABLE)
     REPLACEABLE.append(BLOCKS[name].replaceable)
+    PARTNER.append(_partner(state))
     return len(NAMES) - 1
 
 

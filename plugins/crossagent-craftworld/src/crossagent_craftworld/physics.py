@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from math import floor
 
-from crossagent_craftworld.grid import Grid
+from crossagent_craftworld.grid import Cell, Grid
 from crossagent_craftworld.palette import BOXES, CLIMB, CODE, EMPTY, FLUID, FULL, NAMES, SLIP
 from crossagent_minecraft_data.blocks import Box
 
@@ -61,25 +61,26 @@ class Body:
         h = self.half
         return (self.x - h, self.y, self.z - h, self.x + h, self.y + self.height, self.z + h)
 
+    def in_cell(self, cell: Cell) -> bool:
+        """Return whether it reaches into a cell."""
+        x, y, z = cell
+        h = self.half
+        return (
+            self.x + h > x and self.x - h < x + 1 and self.y + self.height > y and self.y < y + 1
+            and self.z + h > z and self.z - h < z + 1
+        )  # fmt: skip
+
 
 def boxes_in(grid: Grid, x0: float, y0: float, z0: float, x1: float, y1: float, z1: float) -> list[Box]:
     """Return the collision boxes of all cells touched by a box and of the layer below it (fences are 1.5 high)."""
     out: list[Box] = []
-    get = grid.get
-    xs = range(floor(x0), floor(x1) + 1)
-    zs = range(floor(z0), floor(z1) + 1)
-    for y in range(floor(y0) - 1, floor(y1) + 1):
-        for z in zs:
-            for x in xs:
-                state = get(x, y, z)
-                if not state:
-                    continue
-                code = CODE[state]
-                if code == FULL:
-                    out.append((x, y, z, x + 1, y + 1, z + 1))
-                elif code != EMPTY:
-                    for a, b, c, d, e, f in BOXES[state]:
-                        out.append((x + a, y + b, z + c, x + d, y + e, z + f))
+    for x, y, z, state in grid.filled(floor(x0), floor(y0) - 1, floor(z0), floor(x1), floor(y1), floor(z1)):
+        code = CODE[state]
+        if code == FULL:
+            out.append((x, y, z, x + 1, y + 1, z + 1))
+        elif code != EMPTY:
+            for a, b, c, d, e, f in BOXES[state]:
+                out.append((x + a, y + b, z + c, x + d, y + e, z + f))
     return out
 
 
@@ -228,29 +229,21 @@ def _stick(body: Body, grid: Grid, box: Box) -> None:
         body.vz *= 0.4
 
 
+def _within(grid: Grid, box: Box, inset: float, inset_y: float) -> list[tuple[int, int, int, int]]:
+    return grid.filled(
+        floor(box[0] + inset), floor(box[1] + inset_y), floor(box[2] + inset),
+        floor(box[3] - inset), floor(box[4] - inset_y), floor(box[5] - inset),
+    )  # fmt: skip
+
+
 def _touches(grid: Grid, box: Box, name: str) -> bool:
-    get = grid.get
-    x0, x1 = floor(box[0] + 0.001), floor(box[3] - 0.001)
-    y0, y1 = floor(box[1] + 0.001), floor(box[4] - 0.001)
-    z0, z1 = floor(box[2] + 0.001), floor(box[5] - 0.001)
-    for y in range(y0, y1 + 1):
-        for z in range(z0, z1 + 1):
-            for x in range(x0, x1 + 1):
-                state = get(x, y, z)
-                if state and NAMES[state] == name:
-                    return True
-    return False
+    cells = _within(grid, box, 0.001, 0.001)
+    return bool(cells) and any(NAMES[cell[3]] == name for cell in cells)
 
 
 def _in_fluid(grid: Grid, box: Box, inset: float, inset_y: float, fluid: int) -> bool:
-    get = grid.get
-    for y in range(floor(box[1] + inset_y), floor(box[4] - inset_y) + 1):
-        for z in range(floor(box[2] + inset), floor(box[5] - inset) + 1):
-            for x in range(floor(box[0] + inset), floor(box[3] - inset) + 1):
-                state = get(x, y, z)
-                if state and FLUID[state] == fluid:
-                    return True
-    return False
+    cells = _within(grid, box, inset, inset_y)
+    return bool(cells) and any(FLUID[cell[3]] == fluid for cell in cells)
 
 
 def climbing(body: Body, grid: Grid) -> bool:
@@ -286,8 +279,10 @@ def tick(
         speed: movement speed attribute.
     """
     box = body.box()
-    body.in_water = _in_fluid(grid, box, 0.001, 0.401, 1)
-    body.in_lava = _in_fluid(grid, box, 0.1, 0.4, 2)
+    body.in_water = body.in_lava = False
+    if _within(grid, box, 0.0, 0.0):  # most bodies stand in air
+        body.in_water = _in_fluid(grid, box, 0.001, 0.401, 1)
+        body.in_lava = _in_fluid(grid, box, 0.1, 0.4, 2)
     if -_CUTOFF < body.vx < _CUTOFF:
         body.vx = 0.0
     if -_CUTOFF < body.vy < _CUTOFF:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from crossagent_craftworld import sight
+from crossagent_craftworld.digging import UNDER_WATER
 from crossagent_craftworld.grid import Cell
-from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, FULL, NAMES, intern
+from crossagent_craftworld.motions import SWIMMERS
+from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, FULL, NAMES, PARTNER, REPLACEABLE, intern
 from crossagent_craftworld.physics import overlaps_blocks
 from crossagent_craftworld.world import World
 from crossagent_minecraft_data.items import stack_size
@@ -18,6 +21,18 @@ NEAR, FAR = 3.0, 8.0
 _SIDE = 120.0
 """Degrees to either side within which things are put."""
 _ATTEMPTS = 60
+_ON_WATER = ("lily_pad",)
+_SIDES = {"north": (0, 0, 1), "south": (0, 0, -1), "west": (1, 0, 0), "east": (-1, 0, 0)}
+"""facing → where the block is that a ladder facing so hangs on."""
+_HANGING: dict[str, tuple[str, str, int]] = {
+    "ladder": ("ladder[facing={0}]", "stone", 1),
+    "wall_torch": ("wall_torch[facing={0}]", "stone", 1),
+    "vine": ("vine[{0}=true]", "stone", -1),
+    "cocoa": ("cocoa[facing={0}]", "jungle_log", -1),
+}
+"""What hangs on another block: its state, what that block is, and whether it faces away from it (1) or it (-1)."""
+_DRY = {"sea_pickle": "sea_pickle[waterlogged=false]"}
+"""States in which water plants stand on land."""
 
 
 def prepare(world: World, setup: Mapping[str, Any], quantum: int) -> None:
@@ -104,30 +119,85 @@ def _spots(world: World, distance: float) -> list[Cell]:
 
 
 def _put_block(world: World, name: str, support: str | None, distance: float, quantum: int) -> None:
-    state = intern(name)
+    ways = placements(name, support)
     spots = _spots(world, distance)
-    for last, cell in enumerate(spots, 1):
-        x, y, z = cell
-        before, under = world.grid.get(*cell), world.grid.get(x, y - 1, z)
-        world.grid.set(*cell, state)
-        if support:
-            world.grid.set(x, y - 1, z, intern(support))
-            world.hidden |= {(x, y - 1, z)}
-        if last == len(spots) or any(t.cell == cell for t in sight.things(world, quantum)):
+    tries = [(spot, parts) for spot in spots for parts in sorted(ways, key=lambda p: _hides(world, spot, p))]
+    for last, ((x, y, z), parts) in enumerate(tries, 1):
+        cells = [(x + dx, y + dy, z + dz) for (dx, dy, dz), _ in parts]
+        if last < len(tries) and any(c[1] >= y and not _free(world, c) for c in cells):
+            continue
+        before = [world.grid.get(*cell) for cell in cells]
+        for cell, (_, state) in zip(cells, parts, strict=True):
+            world.grid.set(*cell, intern(state))
+        # what the set-up changed in the ground, or put behind a thing, is no landmark
+        hidden = frozenset(c for c, (_, state) in zip(cells, parts, strict=True) if state != parts[0][1])
+        world.hidden |= hidden
+        if last == len(tries) or any(t.cell == cells[0] for t in sight.things(world, quantum)):
             return
-        world.grid.set(*cell, before)
-        if support:
-            world.grid.set(x, y - 1, z, under)
-            world.hidden -= {(x, y - 1, z)}
+        for cell, state_before in zip(cells, before, strict=True):
+            world.grid.set(*cell, state_before)
+        world.hidden -= hidden
+
+
+def _hides(world: World, spot: Cell, parts: list[tuple[Cell, str]]) -> float:
+    """Return how far the blocks behind a target stand on the player's side of it."""
+    dx, dz = world.body.x - spot[0] - 0.5, world.body.z - spot[2] - 0.5
+    return sum(x * dx + z * dz for (x, _, z), _ in parts)
+
+
+def _free(world: World, cell: Cell) -> bool:
+    return world.grid.index(*cell) >= 0 and REPLACEABLE[world.grid.get(*cell)]
+
+
+def placements(name: str, support: str | None = None) -> list[list[tuple[Cell, str]]]:
+    """Return the ways to put a target down, each as (offset, state): itself, then what it hangs or stands on, or is.
+
+    Offset (0, 0, 0) is the cell on top of the ground.
+    """
+    if name in UNDER_WATER:
+        return [[((0, -1, 0), name)]]
+    if name in _ON_WATER:
+        return [[((0, 0, 0), name), ((0, -1, 0), "water")]]
+    if name in _HANGING:
+        state, behind, sign = _HANGING[name]
+        return [
+            [((0, 0, 0), state.format(side)), ((x * sign, 0, z * sign), behind)] for side, (x, _, z) in _SIDES.items()
+        ]
+    parts: list[tuple[Cell, str]] = [((0, 0, 0), _DRY.get(name, name))]
+    partner = PARTNER[intern(name)]
+    if partner is not None:
+        parts.append(partner)
+    if support:
+        parts.append(((0, -1, 0), support))
+    return [parts]
 
 
 def _put_mob(world: World, kind: str, distance: float, quantum: int) -> None:
+    swims = kind in SWIMMERS
     for last, (x, y, z) in enumerate(spots := _spots(world, distance), 1):
+        if swims:
+            undo = _dig_pool(world, x, y - 1, z)
+            y -= 1
         mob = world.add_mob(kind, x + 0.5, float(y), z + 0.5)
         free = not overlaps_blocks(world.grid, mob.body.box())
         if last == len(spots) or (free and any(t.mob is mob for t in sight.things(world, quantum))):
             return
+        if swims:
+            for cell, state in undo:
+                world.grid.set(*cell, state)
         world.mobs.remove(mob)
         world.next_ident -= 1
         world.moved += 1
     world.add_mob(kind, world.body.x, world.body.y, world.body.z + 2.0)
+
+
+def _dig_pool(world: World, x: int, y: int, z: int) -> list[tuple[Cell, int]]:
+    """Fill a square of 3 × 3 cells with water, one deep, on sand, open above; return what was there."""
+    before: list[tuple[Cell, int]] = []
+    for i, k in itertools.product((-1, 0, 1), repeat=2):
+        for up, name in ((-1, "sand"), (0, "water"), (1, "air"), (2, "air")):
+            cell = (x + i, y + up, z + k)
+            before.append((cell, world.grid.get(*cell)))
+            world.grid.set(*cell, intern(name))
+        world.hidden |= {(x + i, y - 1, z + k)}
+    return before

@@ -151,8 +151,6 @@ def landmarks(world: World, quantum: int, only: str | None = None, most: int | N
     middles, cells, states = _landmarks(world.scene.name)
     away = middles - np.array((ex, ey, ez))
     squares = np.einsum("ij,ij->i", away, away)
-    blocks = grid.blocks
-    queue: list[tuple[float, Cell, int]] = []
     order = np.argsort(squares, kind="stable").tolist()
     lengths = squares.tolist()
     changed = []
@@ -160,36 +158,38 @@ def landmarks(world: World, quantum: int, only: str | None = None, most: int | N
         if state != AIR and OUTLINES[state] and cell not in world.hidden:
             square = (cell[0] + 0.5 - ex) ** 2 + (cell[1] + 0.5 - ey) ** 2 + (cell[2] + 0.5 - ez) ** 2
             changed.append((square, cell, state))
-    changed.sort()
-    stride_y, stride_z = grid.stride_y, grid.stride_z
+    changed.sort(reverse=True)
+    blocks, stride_y, stride_z = grid.blocks, grid.stride_y, grid.stride_z
     tries: dict[int, int] = {}
     found: list[Thing] = []
     budget = _TRIES if only is None else 24
     wanted = 1 if only is not None else most
-    next_changed = 0
     limit = RANGE * RANGE
-    for i in [*order, -1]:
-        queue.clear()
-        here = lengths[i] if i >= 0 else math.inf
-        while next_changed < len(changed) and changed[next_changed][0] <= here:
-            queue.append(changed[next_changed])
-            next_changed += 1
-        if i >= 0 and here <= limit:
-            queue.append((here, cells[i], states[i]))
-        for square, cell, state in queue:
-            if square > limit or tries.get(state, 0) >= budget or (only is not None and NAMES[state] != only):
-                continue
-            if blocks[cell[1] * stride_y + cell[2] * stride_z + cell[0]] != state:
-                continue
-            thing = block(world, cell, quantum)
-            if thing is None:
-                tries[state] = tries.get(state, 0) + 1
-            else:
-                tries[state] = budget
-                found.append(thing)
-                if len(found) == wanted:
-                    return found
-        if here > limit and next_changed >= len(changed):
+
+    def enough(cell: Cell, state: int) -> bool:
+        """Look at one cell; return whether that was the last thing wanted."""
+        if tries.get(state, 0) >= budget or (only is not None and NAMES[state] != only):
+            return False
+        if blocks[cell[1] * stride_y + cell[2] * stride_z + cell[0]] != state:
+            return False
+        thing = block(world, cell, quantum)
+        tries[state] = budget if thing is not None else tries.get(state, 0) + 1
+        if thing is not None:
+            found.append(thing)
+        return len(found) == wanted
+
+    for i in order:
+        here = lengths[i]
+        if here > limit:
+            break
+        while changed and changed[-1][0] <= here:
+            if enough(*changed.pop()[1:]):
+                return found
+        state = states[i]
+        if tries.get(state, 0) < budget and enough(cells[i], state):
+            return found
+    while changed and changed[-1][0] <= limit:
+        if enough(*changed.pop()[1:]):
             break
     return found
 

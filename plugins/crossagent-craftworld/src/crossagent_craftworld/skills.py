@@ -7,13 +7,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crossagent.plugin import ExpertStuck, Param, RawTick, SkillFailed, SkillSpec
-from crossagent_craftworld import motor, sight
-from crossagent_craftworld.experts import crafting
+from crossagent_craftworld import hands, motor, sight
+from crossagent_craftworld.experts import crafting, smelting
 from crossagent_craftworld.grid import Cell
+from crossagent_craftworld.hunger import FULL
 from crossagent_craftworld.inventory import WINDOW_OF_BLOCK
 from crossagent_craftworld.motor import Stuck
 from crossagent_craftworld.palette import OUTLINES
-from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
+from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE, dig_ticks
+from crossagent_minecraft_data.foods import FOODS
 from crossagent_minecraft_data.items import is_item
 from crossagent_minecraft_data.recipes import Recipe, recipes_for
 
@@ -36,7 +38,18 @@ SPECS: tuple[SkillSpec, ...] = (
     SkillSpec("craft", _NAME, "Craft that item once in the 2x2 grid of the inventory."),
     SkillSpec("close", (), "Close the open window."),
 )
-_FULL = {"craft": "Craft that item once, by hand or at a visible crafting_table."}
+SMELT_BUDGET = 400
+FULL_SPECS: tuple[SkillSpec, ...] = (
+    *(
+        s
+        if s.name != "craft"
+        else SkillSpec("craft", _NAME, "Craft that item once, by hand or at a visible crafting_table.")
+        for s in SPECS
+    ),
+    SkillSpec("eat", _NAME, "Take that food into the hand and eat one."),
+    SkillSpec("smelt", _NAME, "Smelt that item once at a visible furnace, with the fuel at hand, and take it out."),
+)
+"""With ``skills: full``."""
 
 
 class SkillsInterface:
@@ -52,12 +65,14 @@ class SkillsInterface:
         self._end = 0
         """Length of the tick log at which the skill under way has used up its budget."""
         self._mouse = motor.Limits(env.camera_quantum, env.camera_limit)
-        self._specs = tuple(SkillSpec(s.name, s.params, _FULL.get(s.name, s.doc) if full else s.doc) for s in SPECS)
+        self._specs = FULL_SPECS if full else SPECS
         self._run: dict[str, Callable[..., None]] = {
             "goto": self._goto, "look_at": self._look_at, "mine": self._mine, "attack": self._attack,
             "collect": self._collect, "equip": self._equip, "place": self._place, "open": self._open,
             "craft": self._craft, "close": self._close,
         }  # fmt: skip
+        if full:
+            self._run |= {"smelt": self._smelt, "eat": self._eat}
 
     def list(self) -> tuple[SkillSpec, ...]:
         """Return the skills."""
@@ -72,7 +87,7 @@ class SkillsInterface:
             raise SkillFailed(f"{name} takes {len(spec.params)} name{'s' * (len(spec.params) != 1)}")
         if self._env.over:
             return
-        self._end = len(self._env.tick_log) + BUDGET
+        self._end = len(self._env.tick_log) + (SMELT_BUDGET if name == "smelt" else BUDGET)
         try:
             self._run[name](*args)
         except Stuck as stuck:
@@ -199,6 +214,16 @@ class SkillsInterface:
         self._until(lambda: motor.equip(world, name, self._mouse), 12)
         self._no_window()
 
+    def _eat(self, name: str) -> None:
+        world = self._env.world
+        if world.hunger is None or name not in FOODS:
+            raise Stuck(f"{name} cannot be eaten")
+        if world.hunger.food >= FULL and not FOODS[name].always:
+            raise Stuck("not hungry")
+        self._equip(name)
+        eaten = self._made(name, "eat")
+        self._until(lambda: None if self._made(name, "eat") > eaten else RawTick((), ("right",)), 40)
+
     def _place(self, name: str) -> None:
         world = self._env.world
         if name not in BLOCKS or not is_item(name):
@@ -239,7 +264,7 @@ class SkillsInterface:
             if 1 < dx * dx + dz * dz <= 9
         ]  # fmt: skip
         for _, cell in sorted(cells):
-            if world.can_place(name, cell) and motor.stand(world, cell):
+            if hands.can_place(world, name, cell) and motor.stand(world, cell):
                 below = (cell[0], cell[1] - 1, cell[2])
                 turn = sight.aim(world, (cell[0] + 0.5, float(cell[1]), cell[2] + 0.5), self._mouse.quantum)
                 found = world.grid.cast(*world.eye(), *world.view(*turn), 4.4)
@@ -256,14 +281,20 @@ class SkillsInterface:
             self._no_window()
             self._until(lambda: None if world.inventory.window is not None else motor.tap(world, "e"), 4)
             return
-        if name not in WINDOW_OF_BLOCK:
+        if name not in INTERACTIVE:
             raise Stuck(f"{name} has no window")
         window = world.inventory.window
-        if window is not None and window.kind == WINDOW_OF_BLOCK[name]:
+        if window is not None and window.kind == WINDOW_OF_BLOCK.get(name):
             return
         thing = self._find(name, "block")
         self._no_window()
-        self._until(lambda: motor.use(world, thing.cell, self._mouse))
+        before = len(self._env.events)
+
+        def step() -> RawTick | None:
+            used = any(e.kind == "interact_block" for e in self._env.events[before:])
+            return None if used else motor.use(world, thing.cell, self._mouse)
+
+        self._until(step)
 
     def _craft(self, name: str) -> None:
         world = self._env.world
@@ -297,8 +328,33 @@ class SkillsInterface:
             if not self._env.over:
                 self._no_window()
 
-    def _made(self, name: str) -> int:
-        return sum(e.count for e in self._env.events if e.kind == "craft_item" and e.name == name)
+    def _made(self, name: str, event: str = "craft_item") -> int:
+        return sum(e.count for e in self._env.events if e.kind == event and e.name == name)
+
+    def _smelt(self, name: str) -> None:
+        world = self._env.world
+        window = world.inventory.window
+        at_furnace = window is not None and window.kind == smelting.BLOCK
+        if not at_furnace and not smelting.covered(name, world.inventory.stacks()):
+            raise Stuck(f"nothing to smelt {name} of")
+        self._open(smelting.BLOCK)
+        made = self._made(name, "smelt_item")
+
+        def step() -> RawTick | None:
+            now, at = world.inventory.window, world.inventory.at
+            if now is None or at is None or self._made(name, "smelt_item") > made:
+                return None
+            try:
+                slot = smelting.next_shift_click(name, now, world.inventory.furnaces[at])
+            except ExpertStuck as stuck:
+                raise Stuck(_short(str(stuck))) from None
+            return RawTick() if slot is None else motor.click_slot(world, slot, "left", self._mouse, shift=True)
+
+        try:
+            self._until(step, SMELT_BUDGET)
+        finally:
+            if not self._env.over:
+                self._no_window()
 
     def _close(self) -> None:
         if self._env.world.inventory.window is None:

@@ -1,6 +1,6 @@
 """The state of one episode and the only way it changes: :meth:`World.tick`.
 
-Order of a tick: camera → hotbar, inventory, drop keys → ray → attack, use → the player's motion → mobs → items → time.
+Order of a tick: camera → hotbar, inventory, drop keys → ray → attack, use → the player's motion → mobs → items → furnaces → time.
 Yaw and pitch are kept in whole mouse pixels (0.15° each), so that turning is exact.
 """
 
@@ -11,16 +11,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from crossagent.plugin import RawTick
-from crossagent_craftworld import digging, drops, mobs, physics
+from crossagent_craftworld import digging, drops, hands, keyboard, mobs, physics, player
 from crossagent_craftworld.grid import Cell, Grid
-from crossagent_craftworld.inventory import WINDOW_OF_BLOCK, Inventory
+from crossagent_craftworld.hunger import Hunger
+from crossagent_craftworld.inventory import Inventory
 from crossagent_craftworld.mobs import Mob
-from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, NAMES, REPLACEABLE, intern
+from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, NAMES
 from crossagent_craftworld.rng import WorldRandom
 from crossagent_craftworld.terrain import Scene
-from crossagent_minecraft_data.blocks import BLOCKS
-from crossagent_minecraft_data.entities import attack_damage, weapon
-from crossagent_minecraft_data.windows import WindowEvent
+from crossagent_minecraft_data.entities import weapon
 
 DEGREES_PER_PIXEL = 0.15
 TURN = 2400
@@ -30,10 +29,6 @@ PITCH_LIMIT = 600
 REACH = 4.5
 EYE, EYE_SNEAKING = 1.62, 1.27
 _RADIANS = math.radians(DEGREES_PER_PIXEL)
-_MISS = 10
-"""Ticks an attack is blocked while held after it hit nothing."""
-_USE_EVERY = 4
-"""A held use button acts again after so many ticks."""
 _REGENERATE = 80
 MOVEMENT = ("w", "a", "s", "d", "space", "left.shift", "left.control")
 
@@ -56,9 +51,17 @@ class World:
     """One episode's state. Everything mutable is in :meth:`save`."""
 
     def __init__(
-        self, scene: Scene, seed: int, emit: Callable[[str, str, int], None], difficulty: str = "easy"
+        self,
+        scene: Scene,
+        seed: int,
+        emit: Callable[[str, str, int], None],
+        difficulty: str = "easy",
+        hunger: bool = False,
     ) -> None:
-        """``emit(kind, name, count)`` hears of events; ``difficulty`` scales what mobs deal."""
+        """``emit(kind, name, count)`` hears of events; ``difficulty`` scales what mobs deal.
+
+        Without ``hunger`` the player never tires, and heals 1 per 80 ticks.
+        """
         self.scene = scene
         self.grid = Grid(scene.blocks, scene.size)
         self.rng = WorldRandom(seed)
@@ -75,6 +78,7 @@ class World:
         self.mobs: list[Mob] = []
         self.drops: list[drops.Drop] = []
         self.health = 20.0
+        self.hunger = Hunger() if hunger else None
         self.time = 0
         self.keys: frozenset[str] = frozenset()
         """Held in the last tick."""
@@ -169,122 +173,30 @@ class World:
             self.pitch = max(-PITCH_LIMIT, min(PITCH_LIMIT, self.pitch + dy))
             self.moved += 1
         if keys != self.keys:
-            self._pressed(keys - self.keys, keys)
+            keyboard.pressed(self, keys - self.keys, keys)
         is_open = inventory.window is not None
         self.swing = min(self.swing + 1, 100)
         if was_open and is_open:
-            self._mouse_in_window(buttons, "left.shift" in keys)
+            keyboard.mouse_in_window(self, buttons, "left.shift" in keys)
         elif not is_open and not was_open:
-            self._mouse_in_world(buttons)
+            hands.buttons(self, buttons)
         self.keys, self.buttons = keys, buttons
-        self._move_player(frozenset() if inventory.window is not None else keys)
+        player.move(self, frozenset() if inventory.window is not None else keys)
         if self.mobs:
             for mob in list(self.mobs):
                 mob.tick(self)
             self.moved += 1
         if self.drops:
             drops.tick(self)
+        if inventory.furnaces:
+            inventory.tick_furnaces()
         if self.hurt:
             self.hurt -= 1
         self.time += 1
-        if self.health < 20 and not self.dead and self.time % _REGENERATE == 0:
+        if self.hunger is not None:
+            self.hunger.tick(self)
+        elif self.health < 20 and not self.dead and self.time % _REGENERATE == 0:
             self.health = min(20.0, self.health + 1)
-
-    def _pressed(self, fresh: frozenset[str], keys: frozenset[str]) -> None:
-        inventory = self.inventory
-        window = inventory.window
-        if not fresh:
-            return
-        if window is not None and ("e" in fresh or "escape" in fresh):
-            self.throw(inventory.close())
-            return
-        for n in range(1, 10):
-            if str(n) in fresh:
-                if window is not None:
-                    inventory.end_drag()
-                    self._window_events(window.swap_hotbar(inventory.hovered(), n))
-                elif inventory.selected != n - 1:
-                    inventory.selected = n - 1
-                    self.swing = 0
-        if "q" in fresh:
-            whole = "left.control" in keys
-            if window is not None:
-                inventory.end_drag()
-                self._window_events(window.drop(inventory.hovered(), whole))
-            else:
-                stack = inventory.take_held(64 if whole else 1)
-                if stack is not None:
-                    self.throw([stack])
-        if "f" in fresh and window is None:
-            held = inventory.held()
-            inventory.put(inventory.selected, inventory.worn[4])
-            inventory.worn[4] = held
-        if "e" in fresh and window is None:
-            inventory.open("inventory")
-            self.dig.stop()
-
-    def throw(self, stacks: list[tuple[str, int]]) -> None:
-        """Throw stacks into the world along the view."""
-        for item, count in stacks:
-            self.drops.append(drops.thrown(item, count, self.eye(), self.view()))
-
-    def _window_events(self, events: list[WindowEvent]) -> None:
-        for event in events:
-            if event.kind == "craft":
-                self.emit("craft_item", event.item, event.count)
-            else:
-                self.throw([(event.item, event.count)])
-
-    def _mouse_in_window(self, buttons: frozenset[str], shift: bool) -> None:
-        for button in ("left", "right"):
-            if button in buttons and button not in self.buttons:
-                self._window_events(self.inventory.press(button, shift, self.time))
-
-    # -- attack and use ------------------------------------------------------------------------------------------
-    def _mouse_in_world(self, buttons: frozenset[str]) -> None:
-        if "left" in buttons:
-            self._attack("left" not in self.buttons)
-        else:
-            self.miss = 0
-            self.dig.stop()
-        if "right" in buttons:
-            if self.use_wait and "right" in self.buttons:
-                self.use_wait -= 1
-            else:
-                self._use()
-                self.use_wait = _USE_EVERY - 1
-        else:
-            self.use_wait = 0
-
-    def _attack(self, edge: bool) -> None:
-        hit = self.crosshair()
-        if edge:
-            if hit is not None and hit.mob is not None:
-                self._strike(hit.mob)
-                return
-            if hit is None:
-                self.miss, self.swing = _MISS, 0
-        if self.miss:
-            self.miss -= 1
-            return
-        if hit is not None and hit.kind == "block":
-            digging.dig(self, hit.cell)
-        else:
-            self.dig.stop()
-
-    def _strike(self, mob: Mob) -> None:
-        held = self.inventory.held()
-        item = held[0] if held else None
-        damage = attack_damage(item, self.swing - 1)
-        charge = min(1.0, max(0.0, (self.swing - 0.5) / self.cooldown()))
-        body = self.body
-        falling = not body.on_ground and body.vy < 0 and not body.in_water and not physics.climbing(body, self.grid)
-        if charge > 0.9 and falling and not self.sprinting:
-            damage *= 1.5
-        self.swing = 0
-        self.dig.stop()
-        mobs.hit(self, mob, damage, self.sprinting and charge > 0.9)
-        self.moved += 1
 
     def cooldown(self) -> float:
         """Return the ticks between full blows with what is held."""
@@ -294,95 +206,6 @@ class World:
     def charged(self) -> bool:
         """Return whether a blow in the next tick would be a full one."""
         return self.swing + 0.5 >= self.cooldown()
-
-    def _use(self) -> None:
-        hit = self.crosshair()
-        if hit is None or hit.kind != "block":
-            return
-        kind = WINDOW_OF_BLOCK.get(hit.name)
-        if kind is not None and not self.sneaking:
-            self.inventory.open(kind, hit.cell)
-            self.dig.stop()
-            return
-        held = self.inventory.held()
-        if held is None or held[0] not in BLOCKS:
-            return
-        x, y, z = hit.cell
-        if not REPLACEABLE[self.grid.get(x, y, z)]:
-            x, y, z = x + hit.face[0], y + hit.face[1], z + hit.face[2]
-        if self.can_place(held[0], (x, y, z)):
-            self.inventory.take_held(1)
-            self.grid.set(x, y, z, intern(held[0]))
-            self.emit("place_block", held[0])
-
-    def can_place(self, block: str, cell: Cell) -> bool:
-        """Return whether a block may be put into a cell: it is free, and nobody solid stands in the way."""
-        state = self.grid.get(*cell)
-        if self.grid.index(*cell) < 0 or not REPLACEABLE[state] or not BLOCKS[block].outline:
-            return False
-        if not BLOCKS[block].solid:
-            return CODE[self.grid.get(cell[0], cell[1] - 1, cell[2])] != EMPTY
-        b, (x, y, z) = self.body, cell
-        inside = (
-            b.x + b.half > x and b.x - b.half < x + 1 and b.y + b.height > y and b.y < y + 1
-            and b.z + b.half > z and b.z - b.half < z + 1
-        )  # fmt: skip
-        return not inside and not mobs.occupies(self, cell)
-
-    # -- the player's body ---------------------------------------------------------------------------------------
-    def _move_player(self, keys: frozenset[str]) -> None:
-        body = self.body
-        forward = ("w" in keys) - ("s" in keys)
-        strafe = ("d" in keys) - ("a" in keys)
-        sneak = "left.shift" in keys
-        if sneak != self.sneaking:
-            self.sneaking = sneak
-            self.moved += 1
-        if forward <= 0 or sneak or body.hit_wall:
-            self.sprinting = False
-        elif "left.control" in keys:
-            self.sprinting = True
-        if (
-            not forward and not strafe and body.on_ground and body.vx == 0.0 and body.vz == 0.0
-            and "space" not in keys and body.vy == physics.STANDING_VY and not body.in_water
-            and CODE[self.grid.get(math.floor(body.x), math.floor(body.y - 0.05), math.floor(body.z))] == 1
-        ):  # fmt: skip
-            body.jump_wait = 0
-            body.hit_wall = False
-            return  # standing still on a full block: the tick below would change nothing
-        was = (body.x, body.y, body.z, body.on_ground)
-        sin, cos = self.yaw_sin_cos()
-        physics.tick(
-            body, self.grid, sin, cos, forward, strafe, jump="space" in keys, sprint=self.sprinting, sneak=sneak
-        )
-        if (body.x, body.y, body.z) != was[:3]:
-            self.moved += 1
-        if body.y < -8:
-            self.hurt_player(100.0, body.x, body.z)
-        if body.on_ground or body.in_water:
-            fall = self.fell_from - body.y
-            self.fell_from = body.y
-            if fall > 3 and not body.in_water:
-                self.hurt_player(float(math.ceil(fall - 3)), body.x, body.z)
-        else:
-            self.fell_from = max(self.fell_from, body.y)
-
-    def hurt_player(self, damage: float, from_x: float, from_z: float) -> None:
-        """Take damage from a place: i-frames, resistance, knockback, death."""
-        if damage <= 0 or self.dead:
-            return
-        damage *= 1 - 0.2 * min(self.resistance, 5)
-        if self.hurt > 10:
-            if damage <= self.last_damage:
-                return
-            damage, self.last_damage = damage - self.last_damage, damage
-        else:
-            self.hurt, self.last_damage = 20, damage
-            mobs.knock(self.body, self.body.x - from_x, self.body.z - from_z, 0.4)
-        self.health -= damage
-        if self.dead:
-            self.health = 0.0
-            self.emit("death", "player")
 
     # -- state ---------------------------------------------------------------------------------------------------
     def save(self) -> tuple[Any, ...]:
@@ -394,6 +217,7 @@ class World:
             self.rng.state, self.body.save(), self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
             self.use_wait, self.next_ident, self.dig.save(), self.resistance,
+            None if self.hunger is None else self.hunger.save(),
         )  # fmt: skip
 
     def _things(self) -> tuple[Any, ...]:
@@ -406,10 +230,12 @@ class World:
         (
             self.rng.state, body, self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
-            self.use_wait, self.next_ident, dig, self.resistance,
+            self.use_wait, self.next_ident, dig, self.resistance, hunger,
         ) = scalars  # fmt: skip
         self.body.load(body)
         self.dig.load(dig)
+        if self.hunger is not None:
+            self.hunger.load(hunger)
         self.inventory.load(inventory)
         self.mobs = [Mob.load(s) for s in things[0]]
         self.drops = [drops.Drop.load(s) for s in things[1]]
@@ -431,9 +257,9 @@ class World:
                 return y
         return -1
 
-    def add_mob(self, kind: str, x: float, y: float, z: float) -> Mob:
-        """Put a mob into the world."""
-        mob = Mob(kind, self.next_ident, x, y, z)
+    def add_mob(self, kind: str, x: float, y: float, z: float, size: int = 4) -> Mob:
+        """Put a mob into the world; ``size`` of slimes: 4, 2 or 1."""
+        mob = Mob(kind, self.next_ident, x, y, z, size)
         self.next_ident += 1
         self.mobs.append(mob)
         self.moved += 1

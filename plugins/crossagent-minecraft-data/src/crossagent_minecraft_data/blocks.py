@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from crossagent_minecraft_data._source import facts, table, wildcard
 from crossagent_minecraft_data.items import ITEMS
@@ -54,10 +57,57 @@ class Block:
         return self.boxes == CUBE
 
 
+@cache
+def _shapes() -> dict[str, tuple[Box, ...]]:
+    return {key: tuple(tuple(box) for box in boxes) for key, boxes in table("blockCollisionShapes")["shapes"].items()}
+
+
+@cache
+def _rows() -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in table("blocks")}
+
+
+def default_properties(name: str) -> dict[str, str]:
+    """Return the properties of a block's default state; raises ``KeyError`` for an unknown block."""
+    row = _rows()[name]
+    index, out = row["defaultState"] - row["minStateId"], {}
+    for prop in reversed(row["states"]):
+        values = _values(prop)
+        index, i = divmod(index, len(values))
+        out[prop["name"]] = values[i]
+    return out
+
+
+def _values(prop: Mapping[str, Any]) -> list[str]:
+    if prop["type"] == "bool":
+        return ["true", "false"]
+    return prop.get("values") or [str(i) for i in range(prop["num_values"])]
+
+
+def state_boxes(name: str, properties: Mapping[str, str]) -> tuple[Box, ...]:
+    """Return the collision boxes of a block state; properties not given are the default state's.
+
+    Raises ``KeyError`` for an unknown block and ``ValueError`` for a property or value that the block has not.
+    """
+    row = _rows()[name]
+    ids = table("blockCollisionShapes")["blocks"].get(name, 0)
+    if isinstance(ids, int):
+        return _shapes()[str(ids)]
+    whole = {**default_properties(name), **properties}
+    index, place = 0, 1
+    for prop in reversed(row["states"]):  # the last property counts fastest
+        values, value = _values(prop), whole.pop(prop["name"])
+        if value not in values:
+            raise ValueError(f"{name} has no state {prop['name']}={value}; expected one of {', '.join(values)}")
+        index += place * values.index(value)
+        place *= len(values)
+    if whole:
+        raise ValueError(f"{name} has no property {sorted(whole)[0]!r}")
+    return _shapes()[str(ids[index])]
+
+
 def _build() -> dict[str, Block]:
     item_names = {row["id"]: row["name"] for row in table("items")}
-    shapes = {key: tuple(tuple(box) for box in boxes) for key, boxes in table("blockCollisionShapes")["shapes"].items()}
-    shape_of = table("blockCollisionShapes")["blocks"]
     replaceable = set(facts()["replaceable"]["blocks"])
     blocks: dict[str, Block] = {}
     for row in table("blocks"):
@@ -68,8 +118,7 @@ def _build() -> dict[str, Block]:
             if any(wildcard(pattern, name) is not None for pattern in fact["blocks"]):
                 material = fact["class"]
                 harvest = frozenset(f"{tier}_{material}" for tier in _TIERS) if fact["need"] else frozenset()
-        ids = shape_of.get(name, 0)
-        boxes = shapes[str(ids if isinstance(ids, int) else ids[row["defaultState"] - row["minStateId"]])]
+        boxes = state_boxes(name, {})
         fluid = name in ("water", "lava", "bubble_column") or name.endswith("air")
         outline = () if fluid else boxes or PLANT_OUTLINE
         diggable = row["diggable"] and row["hardness"] is not None and not fluid
@@ -82,6 +131,8 @@ def _build() -> dict[str, Block]:
 
 BLOCKS: dict[str, Block] = _build()
 """All 763 blocks by name."""
+INTERACTIVE: frozenset[str] = frozenset(facts()["interactive"]["blocks"])
+"""Blocks that do something when used."""
 
 
 def harvests(block: str, tool: str | None) -> bool:

@@ -25,6 +25,8 @@ class Mob:
     """Melee damage at normal difficulty."""
     armor: float
     kind: Temper
+    pace: float
+    """What its goals multiply the speed by when it walks about; panic is 1.5 times that."""
 
     @property
     def hostile(self) -> bool:
@@ -35,7 +37,7 @@ class Mob:
 def _mobs() -> dict[str, Mob]:
     sizes = {row["name"]: (row["width"], row["height"]) for row in table("entities")}
     return {
-        name: Mob(name, *sizes[name], health, speed, attack, armor, kind)
+        name: Mob(name, *sizes[name], health, speed, attack, armor, kind, facts()["mob_pace"].get(name, 1.0))
         for name, (health, speed, attack, armor, kind) in facts()["mobs"].items()
     }
 
@@ -64,10 +66,14 @@ def weapon(item: str | None) -> tuple[float, float]:
     return WEAPONS.get(item or "", (1.0, 4.0))
 
 
+def attack_charge(item: str | None, ticks_since_swing: int) -> float:
+    """Return how full, 0…1, a blow ``ticks_since_swing`` ticks after the last swing is."""
+    return min(1.0, max(0.0, (ticks_since_swing + 0.5) / (20.0 / weapon(item)[1])))
+
+
 def attack_damage(item: str | None, ticks_since_swing: int) -> float:
     """Return the damage of a hit ``ticks_since_swing`` ticks after the last swing, before armour."""
-    damage, speed = weapon(item)
-    charge = min(1.0, max(0.0, (ticks_since_swing + 0.5) / (20.0 / speed)))
+    damage, charge = weapon(item)[0], attack_charge(item, ticks_since_swing)
     return damage * (0.2 + 0.8 * charge * charge)
 
 

@@ -11,6 +11,8 @@ from crossagent_minecraft_data.blocks import BLOCKS, harvests
 from crossagent_minecraft_data.items import is_item
 
 Drops = list[tuple[str, int]]
+FISH = {"cod": 60, "salmon": 25, "pufferfish": 13, "tropical_fish": 2}
+"""item → weight in vanilla's table gameplay/fishing/fish, from which guardians drop too."""
 
 
 @cache
@@ -38,7 +40,10 @@ def _roll(pools: list[Any], part: str, tool: str | None, rng: random.Random) -> 
             else:
                 least, most = choice.get("n", (1, 1))
                 count = rng.randint(least, most)
-            item = rng.choice(choice["one_of"]) if "one_of" in choice else choice.get("item", "").format(part)
+            if "fish" in choice:
+                item = rng.choices(list(FISH), list(FISH.values()))[0]
+            else:
+                item = rng.choice(choice["one_of"]) if "one_of" in choice else choice.get("item", "").format(part)
             if item and count > 0:
                 drops.append((item, count))
             break
@@ -55,7 +60,13 @@ def block_drops(block: str, tool: str | None, rng: random.Random) -> Drops:
     return [(block, 1)] if is_item(block) and BLOCKS[block].hardness >= 0 else []
 
 
-def mob_drops(mob: str, rng: random.Random) -> Drops:
-    """Return what ``mob`` drops when the player kills it, as (item, count) pairs."""
+def mob_table_drops(mob: str, rng: random.Random) -> Drops:
+    """Return what the loot table of ``mob`` gives when the player kills it, as (item, count) pairs."""
     found = _pools("mobs", mob)
     return _roll(found[0], found[1], None, rng) if found is not None else []
+
+
+def mob_drops(mob: str, rng: random.Random) -> Drops:
+    """Return all that ``mob`` leaves when the player kills it: its table's, then what vanilla adds in code."""
+    besides = facts()["loot"]["besides"].get(mob, [])
+    return [*mob_table_drops(mob, rng), *_roll(besides, "", None, rng)]

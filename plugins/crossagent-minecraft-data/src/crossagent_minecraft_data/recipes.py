@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from crossagent_minecraft_data._source import facts, table, wildcard
-from crossagent_minecraft_data.items import ITEMS
+from crossagent_minecraft_data._source import facts, table
 
 Cells = tuple[str | None, ...]
 
@@ -174,44 +173,3 @@ def match(grid: Sequence[str | None], width: int) -> Craft | None:
     Patterns match at any offset and mirrored left to right; nothing else may lie in the grid.
     """
     return _match(tuple(item or None for item in grid), width)
-
-
-@cache
-def _smelting() -> dict[str, str]:
-    out: dict[str, str] = {}
-    for result, inputs in facts()["smelting"].items():
-        for pattern in inputs:
-            for item in ITEMS:
-                part = wildcard(pattern, item)
-                if part is not None and result.format(part) in ITEMS:
-                    out.setdefault(item, result.format(part))
-    return out
-
-
-def smelts(item: str) -> str | None:
-    """Return what a furnace makes of ``item`` in 200 ticks, or None."""
-    return _smelting().get(item)
-
-
-@cache
-def _fuel() -> dict[str, int]:
-    out: dict[str, int] = {}
-    rock = {name for name in ITEMS if name.startswith(("crimson", "warped", "stripped_crimson", "stripped_warped"))}
-    wooden = tuple(f"{wood}_" for wood in ("oak", "spruce", "birch", "jungle", "acacia", "dark_oak"))
-    for pattern, ticks in facts()["fuel"].items():
-        for item in ITEMS:
-            part = wildcard(pattern, item)
-            if part is None or item in rock:
-                continue
-            kind = pattern[1:]
-            needs_wood = kind in ("_stairs", "_slab", "_fence", "_fence_gate", "_trapdoor", "_pressure_plate", "_door")
-            needs_wood = needs_wood or kind in ("_sign", "_button", "_planks")
-            if "*" in pattern and needs_wood and not item.startswith(wooden):
-                continue
-            out.setdefault(item, ticks)
-    return out
-
-
-def fuel_ticks(item: str) -> int:
-    """Return how many ticks ``item`` burns in a furnace; 0 when it is no fuel."""
-    return _fuel().get(item, 0)

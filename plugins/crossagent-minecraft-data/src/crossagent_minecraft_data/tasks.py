@@ -11,7 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from crossagent_minecraft_data._source import facts
-from crossagent_minecraft_data.recipes import RECIPES, Recipe, smelts
+from crossagent_minecraft_data.cooking import smelts
+from crossagent_minecraft_data.recipes import RECIPES, Recipe
 
 
 @dataclass(frozen=True, slots=True)

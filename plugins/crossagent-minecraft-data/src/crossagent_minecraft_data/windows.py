@@ -1,4 +1,4 @@
-"""Container windows: where their slots lie on a 640×360 screen, and what clicks do (vanilla 1.16 rules).
+"""Container windows and what clicks in them do (vanilla 1.16 rules); :mod:`screen` says where their slots lie.
 
 Slots are numbered as in vanilla. A window owns a list of stacks; the player's part of it lies at
 ``PLAYER_SLOTS[kind]`` (hotbar 1–9, then the 27 main slots), so a world copies its inventory in and out.
@@ -6,97 +6,52 @@ Slots are numbered as in vanilla. A window owns a list of stacks; the player's p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from crossagent_minecraft_data import recipes
+from crossagent_minecraft_data import cooking, recipes
 from crossagent_minecraft_data.items import stack_size
+from crossagent_minecraft_data.screen import (
+    ARMOR,
+    KINDS,
+    MAIN_FIRST,
+    NO_SLOT,
+    OUTSIDE,
+    PLAYER_SLOTS,
+    SCREEN,
+    Kind,
+    grid_width,
+    hit,
+    panel,
+    slot_names,
+    slot_rect,
+)
 
-Kind = Literal["inventory", "crafting_table", "chest", "furnace"]
+__all__ = [
+    "KINDS", "MAIN_FIRST", "NO_SLOT", "OUTSIDE", "PLAYER_SLOTS", "SCREEN", "VANILLA", "Button", "Kind", "Rules", "Stack",
+    "Window", "WindowEvent", "hit", "panel", "slot_names", "slot_rect",
+]  # fmt: skip
+
 Stack = tuple[str, int]
 """(item, count), count ≥ 1."""
 Button = Literal["left", "right"]
-SCREEN = (640, 360)
-OUTSIDE = -999
-"""What :func:`hit` says outside the panel; a click there throws the cursor's stack."""
-NO_SLOT = -1
-"""What :func:`hit` says inside the panel between slots."""
-ARMOR = ("helmet", "chestplate", "leggings", "boots")
 # Worn items that do not end in one of ARMOR.
 _WORN = {"elytra": 1, "turtle_helmet": 0, "carved_pumpkin": 0, "player_head": 0, "zombie_head": 0, "creeper_head": 0}
 _WORN |= {"dragon_head": 0, "skeleton_skull": 0, "wither_skeleton_skull": 0}
 
 
-class _Layout(NamedTuple):
-    height: int
-    own: tuple[tuple[str, int, int], ...]
-    """Slots before the player's: (name, x, y) inside the panel."""
-    main_y: int
-    grid: int
-    """Width of the crafting grid, which starts at slot 1; 0: none."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a window knows of items beyond their stacks; vanilla's by default."""
+
+    match: Callable[[Sequence[str | None], int], recipes.Craft | None] = recipes.match
+    """What a crafting grid makes."""
+    smelts: Callable[[str], str | None] = cooking.smelts
+    fuel: Callable[[str], int] = cooking.fuel_ticks
 
 
-def _grid(name: str, width: int, height: int, x: int, y: int) -> tuple[tuple[str, int, int], ...]:
-    return tuple((f"{name}{r * width + c + 1}", x + 18 * c, y + 18 * r) for r in range(height) for c in range(width))
-
-
-_ARMOR_SLOTS = tuple((name, 8, 8 + 18 * i) for i, name in enumerate(ARMOR))
-_LAYOUTS: dict[str, _Layout] = {
-    "inventory": _Layout(166, (("result", 154, 28), *_grid("grid", 2, 2, 98, 18), *_ARMOR_SLOTS), 84, 2),
-    "crafting_table": _Layout(166, (("result", 124, 35), *_grid("grid", 3, 3, 30, 17)), 84, 3),
-    "furnace": _Layout(166, (("input", 56, 17), ("fuel", 56, 53), ("output", 116, 35)), 84, 0),
-    "chest": _Layout(168, _grid("chest", 9, 3, 8, 18), 85, 0),
-}
-KINDS: tuple[Kind, ...] = ("inventory", "crafting_table", "chest", "furnace")
-_PANEL_WIDTH = 176
-
-
-def _slots(kind: str) -> tuple[tuple[str, int, int], ...]:
-    layout = _LAYOUTS[kind]
-    main = _grid("inv", 9, 3, 8, layout.main_y)
-    hotbar = _grid("hot", 9, 1, 8, layout.main_y + 58)
-    offhand = (("offhand", 77, 62),) if kind == "inventory" else ()
-    return (*layout.own, *main, *hotbar, *offhand)
-
-
-_SLOTS: dict[str, tuple[tuple[str, int, int], ...]] = {kind: _slots(kind) for kind in KINDS}
-_NAMES: dict[str, tuple[str, ...]] = {kind: tuple(name for name, _, _ in _SLOTS[kind]) for kind in KINDS}
-MAIN_FIRST: dict[str, int] = {kind: len(_LAYOUTS[kind].own) for kind in KINDS}
-"""First of the 27 main slots, per kind; the nine hotbar slots follow them."""
-PLAYER_SLOTS: dict[str, tuple[int, ...]] = {
-    kind: (*range(first + 27, first + 36), *range(first, first + 27)) for kind, first in MAIN_FIRST.items()
-}
-"""The window's slots of the player's 36 in the player's own order: hotbar 1–9, then main 1–27."""
-
-
-def panel(kind: str) -> tuple[int, int, int, int]:
-    """Return the panel's (x, y, width, height) on the screen; it is centred, at GUI scale 1."""
-    height = _LAYOUTS[kind].height
-    return (SCREEN[0] - _PANEL_WIDTH) // 2, (SCREEN[1] - height) // 2, _PANEL_WIDTH, height
-
-
-def slot_names(kind: str) -> tuple[str, ...]:
-    """Return the slots' names in slot order: result, grid1…, helmet…, inv1–inv27, hot1–hot9, offhand, as they exist."""
-    return _NAMES[kind]
-
-
-def slot_rect(kind: str, slot: int) -> tuple[int, int, int, int]:
-    """Return the (x, y, width, height) of a slot's 16×16 item area, in screen pixels."""
-    left, top, _, _ = panel(kind)
-    _, x, y = _SLOTS[kind][slot]
-    return left + x, top + y, 16, 16
-
-
-def hit(kind: str, x: int, y: int) -> int:
-    """Return the slot under a screen pixel (areas are 1 px larger than the item), -1 between slots, -999 outside."""
-    left, top, width, height = panel(kind)
-    if not (left <= x < left + width and top <= y < top + height):
-        return OUTSIDE
-    for slot, (_, sx, sy) in enumerate(_SLOTS[kind]):
-        if left + sx - 1 <= x < left + sx + 17 and top + sy - 1 <= y < top + sy + 17:
-            return slot
-    return NO_SLOT
+VANILLA = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +67,30 @@ class WindowEvent:
 class Window:
     """An open window. Operations never create or lose an item; what leaves the window is returned as ``drop`` events."""
 
-    def __init__(self, kind: Kind, slots: list[Stack | None] | None = None, cursor: Stack | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        slots: list[Stack | None] | None = None,
+        cursor: Stack | None = None,
+        rules: Rules = VANILLA,
+    ) -> None:
         """Open a window of a kind over ``slots`` (kept and changed in place; default: all empty)."""
-        if kind not in _LAYOUTS:
+        if kind not in KINDS:
             raise ValueError(f"unknown window kind {kind!r}; known: {', '.join(KINDS)}")
-        size = len(_SLOTS[kind])
+        size = len(slot_names(kind))
         self.kind = kind
         self.slots: list[Stack | None] = [None] * size if slots is None else slots
         if len(self.slots) != size:
             raise ValueError(f"a {kind} window has {size} slots, not {len(self.slots)}")
         self.cursor = cursor
+        self.rules = rules
         self._update_result()
 
     # -- what a slot takes ---------------------------------------------------------------------------------------
     @property
     def grid_width(self) -> int:
         """Width of the crafting grid (slots 1…width²); 0 without one."""
-        return _LAYOUTS[self.kind].grid
+        return grid_width(self.kind)
 
     def _is_result(self, slot: int) -> bool:
         return slot == 0 and self.grid_width > 0
@@ -138,7 +100,7 @@ class Window:
         if self._is_result(slot) or (self.kind == "furnace" and slot == 2):
             return False
         if self.kind == "furnace" and slot == 1:
-            return recipes.fuel_ticks(item) > 0 or item == "bucket"
+            return self.rules.fuel(item) > 0 or item == "bucket"
         if self.kind == "inventory" and 5 <= slot <= 8:
             return _armor_index(item) == slot - 5
         return True
@@ -153,13 +115,13 @@ class Window:
     def _update_result(self) -> None:
         width = self.grid_width
         if width:
-            made = recipes.match([s[0] if s else None for s in self.slots[1 : 1 + width * width]], width)
+            made = self.rules.match([s[0] if s else None for s in self.slots[1 : 1 + width * width]], width)
             self.slots[0] = (made.result, made.count) if made else None
 
     def _consume(self, events: list[WindowEvent]) -> None:
         """Take one item from each cell of the grid; containers stay, or go to the player, or are dropped."""
         width = self.grid_width
-        made = recipes.match([s[0] if s else None for s in self.slots[1 : 1 + width * width]], width)
+        made = self.rules.match([s[0] if s else None for s in self.slots[1 : 1 + width * width]], width)
         assert made is not None
         for cell, left in enumerate(made.leftovers):
             stack = self.slots[1 + cell]
@@ -353,9 +315,9 @@ class Window:
         if self.kind == "chest":
             return list(range(main))
         if self.kind == "furnace":
-            if recipes.smelts(item):
+            if self.rules.smelts(item):
                 return [0]
-            return [1] if recipes.fuel_ticks(item) else list(across)
+            return [1] if self.rules.fuel(item) else list(across)
         return [*range(1, 10)]  # the table's grid first; `across` when nothing fits, see _quick_move
 
     def _quick_move(self, slot: int) -> list[WindowEvent]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from crossagent.plugin import Call, Environment, ExpertStuck, RawTick
 from crossagent_craftworld import motor, sight
+from crossagent_craftworld.experts import smelting
 from crossagent_craftworld.experts.crafting import Click, layout, next_click
 from crossagent_craftworld.experts.goals import (
     TABLE,
@@ -61,8 +62,13 @@ class ControlExpert:
             if window.grid_width < (3 if goal.needs_table else 2):
                 return motor.tap(world, "escape")
             return self._craft(env, goal.name, window, mouse)
+        if goal.event == "smelt_item" and window is not None and window.kind == smelting.BLOCK:
+            return self._smelt(env, goal.name, window, mouse)
         if window is not None:
             return motor.tap(world, "escape")
+        if goal.event in ("smelt_item", "interact_block"):
+            block = smelting.BLOCK if goal.event == "smelt_item" else goal.name
+            return motor.use(world, visible(env, block).cell, mouse)
         if wants_tool(env, goal) and goal.tool is not None:
             return motor.equip(world, goal.tool, mouse)
         if goal.event == "mine_block":
@@ -78,6 +84,11 @@ class ControlExpert:
         click: Click = next_click(item, window)
         button = next((b for b in click.buttons if b not in world.buttons), click.buttons[0])
         return motor.click_slot(world, click.slot, button, mouse)
+
+    def _smelt(self, env: CraftWorld, item: str, window: Window, mouse: motor.Limits) -> RawTick:
+        world = env.world
+        slot = smelting.next_shift_click(item, window, world.inventory.furnaces[world.inventory.at or (0, 0, 0)])
+        return RawTick() if slot is None else motor.click_slot(world, slot, "left", mouse, shift=True)
 
     def _drag_on(self, env: CraftWorld, item: str, window: Window, mouse: motor.Limits) -> RawTick | None:
         inventory = env.world.inventory

@@ -21,7 +21,7 @@ class Goal:
     """The first matching event ends the task."""
 
     event: str
-    """mine_block, craft_item or kill_entity."""
+    """mine_block, craft_item, kill_entity, smelt_item or interact_block."""
     name: str
     tool: str | None
     """What the task gives to hold."""

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from crossagent.plugin import Call, Environment, ExpertStuck, Pointer
 from crossagent_craftworld import sight
+from crossagent_craftworld.experts import smelting
 from crossagent_craftworld.experts.crafting import next_click
 from crossagent_craftworld.experts.goals import TABLE, Goal, craftworld, goal_of, mob_to_fight, visible, wants_tool
 from crossagent_craftworld.mobs import REACH as MOB_REACH
 from crossagent_craftworld.motor import find_item
 from crossagent_craftworld.world import REACH
 from crossagent_minecraft_data.blocks import dig_ticks
-from crossagent_minecraft_data.windows import slot_names
+from crossagent_minecraft_data.windows import Window, slot_names
 
 if TYPE_CHECKING:
     from crossagent_craftworld.env import CraftWorld
@@ -44,14 +45,28 @@ class PointerExpert:
             click = next_click(goal.name, window)
             name = slot_names(window.kind)[click.slot]
             return self._click(world_env.interface("pointer").targets()[name].center, click.buttons[0])
+        if goal.event == "smelt_item" and window is not None and window.kind == smelting.BLOCK:
+            return self._smelt(world_env, goal.name, window)
         if window is not None:
             return [Call("pointer", "press", ("escape",))]
+        if goal.event in ("smelt_item", "interact_block"):
+            block = smelting.BLOCK if goal.event == "smelt_item" else goal.name
+            return self._on_thing(world_env, visible(world_env, block), "right", REACH)
         if wants_tool(world_env, goal) and goal.tool is not None:
             index = find_item(world_env.world, goal.tool)
             if index is None or index > 8:
                 raise ExpertStuck(f"{goal.tool} is not in the hotbar")
             return [Call("pointer", "press", (str(index + 1),))]
         return self._break(world_env, goal) if goal.event == "mine_block" else self._strike(world_env, goal)
+
+    def _smelt(self, env: CraftWorld, item: str, window: Window) -> list[Call]:
+        inventory = env.world.inventory
+        slot = smelting.next_shift_click(item, window, inventory.furnaces[inventory.at or (0, 0, 0)])
+        if slot is None:
+            raise ExpertStuck("it smelts, and a pointer cannot wait")
+        name = slot_names(window.kind)[slot]
+        x, y = env.interface("pointer").targets()[name].center
+        return [Call("pointer", "move_to", (x, y)), Call("pointer", "click", ("left", 1, ["shift"]))]
 
     def _break(self, env: CraftWorld, goal: Goal) -> list[Call]:
         held = env.world.inventory.held()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossagent.plugin import Call, Environment, ExpertStuck
+from crossagent_craftworld.experts import smelting
 from crossagent_craftworld.experts.goals import TABLE, craftworld, goal_of, mob_to_fight, visible, wants_tool
 
 
@@ -23,6 +24,17 @@ class SkillsExpert:
                 raise ExpertStuck("no skill crafts at a table")
             visible(world_env, TABLE)
             return _call("open", TABLE)
+        if goal.event == "smelt_item":
+            if world_env.interface("skills").full:
+                return _call("smelt", goal.name)
+            window = world_env.world.inventory.window
+            if window is not None and window.kind == smelting.BLOCK:
+                raise ExpertStuck("no skill smelts")
+            visible(world_env, smelting.BLOCK)
+            return _call("open", smelting.BLOCK)
+        if goal.event == "interact_block":
+            visible(world_env, goal.name)
+            return _call("open", goal.name)
         if wants_tool(world_env, goal) and goal.tool is not None:
             return _call("equip", goal.tool)
         if goal.event == "mine_block":
