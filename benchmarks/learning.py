@@ -217,7 +217,7 @@ def plot(played: dict[str, Episodes], curves: dict[str, list[list[tuple[int, flo
                 linewidth=0.9,
                 label=arm if index == 0 else None,
             )
-    right.set(title="success of rollouts (curriculum: uncertain tasks)", xlabel="MTRL iteration")
+    right.set(title="success of rollouts", xlabel="MTRL iteration")
     right.legend(fontsize=7)
     right.grid(alpha=0.3)
     figure.savefig(out, dpi=110)
