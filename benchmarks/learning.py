@@ -56,7 +56,7 @@ def main() -> int:
     begin = [f"policy.model={base / SFT / 'checkpoint'}", f"demonstrations.file={base / 'demonstrations.parquet'}"]
 
     runs = {SFT: [base / SFT]}
-    rows = [row(SFT, 0, base, args.recipe, [*trained])]
+    rows = [row(SFT, 0, base, trained)]
     for arm, stages in ARMS.items():
         price = 0.0 if arm == "mtrl-free" else args.weight
         for seed in args.seeds:
@@ -64,7 +64,7 @@ def main() -> int:
             own = [f"stages=[{','.join(stages)}]", f"seed={seed}", *(f"spaces.{s}.weight={price}" for s in spaces)]
             train(args.recipe, [*common, *begin, *own, f"run_name={run.name}"])
             runs.setdefault(arm, []).append(run / stages[-1])
-            rows.append(row(arm, seed, run, args.recipe, own))
+            rows.append(row(arm, seed, run, own))
     played = {arm: [episodes(stage) for stage in stages] for arm, stages in runs.items()}
     for each in rows:
         index = 0 if each["arm"] == SFT else args.seeds.index(each["seed"])
@@ -87,7 +87,7 @@ def train(recipe: Path, changes: Sequence[str]) -> None:
     subprocess.run([sys.executable, "-m", "crossagent", "run", str(recipe), *changes], cwd=ROOT, check=True)
 
 
-def row(arm: str, seed: int, run: Path, recipe: Path, changes: Sequence[str]) -> dict[str, Any]:
+def row(arm: str, seed: int, run: Path, changes: Sequence[str]) -> dict[str, Any]:
     """Return the raw row of one run's last evaluation."""
     summary = json.loads((run / "summary.json").read_text())
     last = summary["stages"][-1]
@@ -100,7 +100,8 @@ def row(arm: str, seed: int, run: Path, recipe: Path, changes: Sequence[str]) ->
         "recipe_sha256": summary["recipe_sha256"],
         "commit": commit(),
         "machine": machine(),
-        "command": " ".join(["crossagent", "run", os.path.relpath(recipe, ROOT), *changes]),
+        "changes": list(changes),
+        "command": " ".join(["python", os.path.relpath(Path(__file__), ROOT), *sys.argv[1:]]),
     }
 
 
@@ -124,7 +125,7 @@ def success(played: Episodes, worlds: Sequence[int] | None = None) -> float:
 
 
 def cost_per_success(played: Episodes, worlds: Sequence[int] | None = None) -> float:
-    """Return what all episodes cost, the failed ones too, divided by the number of successes."""
+    """Return what all episodes cost, the failed ones too, divided by the number of successes (by 1 without any)."""
     cost = sum(seed[w][1] for seed in played for w in (worlds or seed))
     return cost / max(1, sum(seed[w][0] for seed in played for w in (worlds or seed)))
 
@@ -216,7 +217,7 @@ def plot(played: dict[str, Episodes], curves: dict[str, list[list[tuple[int, flo
                 linewidth=0.9,
                 label=arm if index == 0 else None,
             )
-    right.set(title="success of rollouts (curriculum: uncertain tasks)", xlabel="MTRL iteration")
+    right.set(title="success of rollouts", xlabel="MTRL iteration")
     right.legend(fontsize=7)
     right.grid(alpha=0.3)
     figure.savefig(out, dpi=110)

@@ -231,7 +231,7 @@ def _sample(
             prompt_ids=prompt.prompt_ids(s.episode.task.instruction, s.episode.spaces, s.history, s.observation),
             seed=derive(seed, "sample", step, s.episode.group, s.episode.member, len(s.turns)),
             forced_ids=_header(s, prompt, seed, step),
-            watched_ids=space_openings(prompt, s.episode.spaces),
+            watched_ids=() if s.exploring else space_openings(prompt, s.episode.spaces),
         )
         for s in live
     ]

@@ -130,7 +130,7 @@ def judge(
                 prompt_ids=_prompt_ids(state, spaces, prompt),
                 seed=derive(seed, "sample", step, index, member, 0),
                 forced_ids=_header(spaces, prompt, member < explore, (seed, step, index, member, 0)),
-                watched_ids=space_openings(prompt, spaces),
+                watched_ids=() if member < explore else space_openings(prompt, spaces),
             )
             for member in range(samples_each)
         ]
