@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
+    args = argparse.Namespace()
     try:
         of_a_plugin = _plugin_command(words)
         if of_a_plugin is not None:

@@ -125,6 +125,7 @@ class GRPOConfig:
     """Length cache of the soft overlong punishment (DAPO): the last so many tokens before the longest response cost
     linearly more, up to ``overlong_weight`` off the return per response; 0: none."""
     overlong_weight: float = 1.0
+    """The most that the soft overlong punishment takes off."""
     overlong_filter: bool = False
     """Trajectories that end in a response cut at the token limit count in the baseline, but their tokens do not train."""
     filter_zero_variance: bool = True
