@@ -112,6 +112,8 @@ def test_a_killed_worker_is_replaced_and_its_living_episodes_are_refused():
         acted = act_all(pool, [0, 1, 2])
         assert [getattr(a, "kind", "ok") for a in acted] == ["ok", "lost", "ok"]
         assert "SIGKILL" in acted[1].reason or "unexpectedly" in acted[1].reason
+        later = act_all(pool, [3])[0]
+        assert (later.kind, later.seed, later.fault) == ("lost", 8, "infrastructure"), "its next turn says why"
         assert act_all(pool, [3])[0].kind == "refused"
         assert all(isinstance(s, Started) for s in reset_all(pool, [5, 6, 7, 8]))
         assert not zombies()
@@ -267,9 +269,9 @@ def test_a_result_that_cannot_be_pickled_costs_its_job_only(tmp_path):
         "from crossagent.testing import ToyWorld\n"
         "class Closures(ToyWorld):\n"
         "    def anchor_key(self):\n"
-        "        return (lambda: 0) if self.position == self._odd() else 'fine'\n"
-        "    def _odd(self):\n"
-        "        return self.position if self.things.get('apple', 0) % 2 else -1\n"
+        "        class Local(str):\n"
+        "            pass\n"
+        "        return Local('odd') if self.things.get('apple', 0) % 2 else 'fine'\n"
     )
     config = replace(TOY, env=replace(toy_environment(), factory="closures:Closures"))
     with WorkerPool(config, 1, 8, timeout_s=20) as pool:

@@ -32,10 +32,13 @@ def go(listed, pool, sampler, prompt, **more):
 
 def test_trajectories_are_the_same_with_no_one_and_two_workers_and_with_few_worlds(toy, prompt, whimsical):
     played = []
-    for workers, worlds in ((0, 12), (1, 12), (2, 6), (2, 2)):
+    for workers, worlds, schedule in (
+        *((0, 12, "halves"), (1, 12, "halves"), (2, 6, "halves"), (2, 2, "halves")),
+        *((0, 5, "lockstep"), (2, 2, "async"), (1, 12, "async")),
+    ):
         with WorkerPool(toy, workers, worlds, timeout_s=30) as pool:
-            played.append(go(episodes(), pool, whimsical, prompt))
-    assert played[0] == played[1] == played[2] == played[3]
+            played.append(go(episodes(), pool, whimsical, prompt, schedule=schedule))
+    assert all(other == played[0] for other in played[1:])
     assert len({t.stop_reason for t in played[0]}) >= 2
     assert any(turn.invalid for t in played[0] for turn in t.turns)
 
@@ -158,18 +161,20 @@ def test_prompts_extend_the_ids_that_were_sampled(pool, prompt, whimsical):
             assert after.prompt_ids[: len(before.prompt_ids) + len(sampled)] == before.prompt_ids + sampled
 
 
+@pytest.mark.parametrize("schedule", ["halves", "lockstep", "async"])
 @pytest.mark.parametrize("fault", ["raise", "exit", "hang"])
-def test_broken_worlds_are_dropped_and_counted(fault, faulty, prompt, sayer):
-    broken = derive(1, "world", 1)
+def test_broken_worlds_are_dropped_and_counted(fault, schedule, faulty, prompt, sayer):
+    broken, timing = derive(1, "world", 1), Timing()
     sampler = sayer(lambda _: "Action: press(a)")
     with WorkerPool(faulty(fault=fault, tick=6, seeds=[broken]), 2, 6, timeout_s=1) as pool:
-        played = go(episodes(tasks=("get:apple",)), pool, sampler, prompt)
+        played = go(episodes(tasks=("get:apple",)), pool, sampler, prompt, timing=timing, schedule=schedule)
         failures = sum(pool.failures.values())
     attempted = 12
     failed = [t for t in played if t.stop_reason is StopReason.failure]
     finished = [t for t in played if t.stop_reason is not StopReason.failure]
     assert attempted == len(finished) + len(failed) == len(played)
-    assert failures == len(failed)
+    assert failures == len(failed) + timing.retried == sum(timing.faults.values())
+    assert timing.faults["environment"] == 4 or {t.failure.split(":")[0] for t in failed} > {"lost"}
     assert {t.seed for t in failed} >= {broken}
     assert all(t.failure and not t.success for t in failed)
     if fault == "raise":

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from crossagent.declarations import BUILT_IN_SAMPLERS
 from crossagent.errors import RecipeError
 
+Schedule = Literal["halves", "lockstep", "async"]
+"""Who is sampled when; see :mod:`crossagent.rollout.loop`."""
 NOT_OFFERED: Mapping[str, str] = MappingProxyType(
     {
         name: f"{name} is not offered in training: it makes the sampler another policy than the one whose log-probs are "
