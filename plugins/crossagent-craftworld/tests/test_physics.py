@@ -108,7 +108,11 @@ def test_where_the_reference_is_not_vanilla_it_is_followed_up_to_the_difference(
     assert replay("floor_honey_2layer", 30) < 1e-6
     assert replay("floor_soul_sand_2layer_jump", 1) < 1e-6
     assert replay("water_drop_in", 80) < 1e-6
-    for name, ticks in (("floor_slime_block_walk", 70), ("floor_soul_sand_2layer_jump", 60), ("water_swim_fwd_jump", 80)):
+    for name, ticks in (
+        ("floor_slime_block_walk", 70),
+        ("floor_soul_sand_2layer_jump", 60),
+        ("water_swim_fwd_jump", 80),
+    ):
         assert replay(name, ticks) > 1e-3, name
 
 
@@ -143,7 +147,9 @@ def test_water_counts_from_its_surface_and_shallow_water_lets_one_jump():
     deep.vy = 0.0
     physics.tick(deep, grid, jump=True)
     assert deep.y == pytest.approx(1.04)  # swims up: 8/9 is deeper than 0.4
-    shallow = build([*POOL, [-9, 1, -9, 9, 1, 9, "air"], [0, 1, 0, 0, 1, 0, "water"], [-9, 1, 1, 9, 1, 1, "stone_slab"]])
+    shallow = build(
+        [*POOL, [-9, 1, -9, 9, 1, 9, "air"], [0, 1, 0, 0, 1, 0, "water"], [-9, 1, 1, 9, 1, 1, "stone_slab"]]
+    )
     wading = physics.Body(0.5, 1.5, 1.2)  # on the slab, the box 0.39 in the water beside it
     physics.tick(wading, shallow, jump=True)
     assert wading.in_water

@@ -90,9 +90,7 @@ class Drop:
 
 def from_block(item: str, count: int, x: int, y: int, z: int, rng: WorldRandom) -> Drop:
     """Return what pops out of a broken block."""
-    body = Body(
-        x + rng.uniform(0.25, 0.75), y + rng.uniform(0.25, 0.75), z + rng.uniform(0.25, 0.75), 0.25, 0.25
-    )
+    body = Body(x + rng.uniform(0.25, 0.75), y + rng.uniform(0.25, 0.75), z + rng.uniform(0.25, 0.75), 0.25, 0.25)
     body.vx, body.vy, body.vz = rng.uniform(-0.1, 0.1), 0.2, rng.uniform(-0.1, 0.1)
     body.on_ground = False
     return Drop(item, count, body, 10)

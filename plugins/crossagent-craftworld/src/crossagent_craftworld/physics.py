@@ -342,7 +342,9 @@ def tick(
         forward *= 0.3
         strafe *= 0.3
     if wet:
-        if dive is not None and (dive <= 0.0 or jump or FLUID[grid.get(floor(body.x), floor(body.y + 0.9), floor(body.z))]):
+        if dive is not None and (
+            dive <= 0.0 or jump or FLUID[grid.get(floor(body.x), floor(body.y + 0.9), floor(body.z))]
+        ):
             body.vy += (dive - body.vy) * (0.085 if dive < -0.2 else 0.06)
         _swim(body, grid, yaw_sin, yaw_cos, forward, strafe, sneak, sprint)
         return
