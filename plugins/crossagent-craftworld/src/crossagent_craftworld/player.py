@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from crossagent_craftworld import harm, mobs, physics
+from crossagent_craftworld import mobs, physics
 from crossagent_craftworld.palette import CODE, FULL, NAMES
 from crossagent_minecraft_data.entities import after_armor, worn_armor
 
