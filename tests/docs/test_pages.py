@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,33 @@ def test_all_blocks_of_a_page_work(page: Path, tmp_path: Path) -> None:
     for block in RUN[page]:
         if block.mark != "not run":
             workplace.run(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere_and_no_command_hides_in_an_indented_block(page: Path) -> None:
+    prose = prose_of(page)
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)", prose):
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{name(page)}: {target} is not there"
+        if (ROOT / "docs") in page.parents:
+            assert (ROOT / "docs") in file.parents, (
+                f"{name(page)}: {target} is not built into the site; name it as `path`"
+            )
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{name(page)}: {target} has no heading #{anchor}"
+    hidden = re.search(r"^\n {4}(\$|python|pip|crossagent|make|lightning) .*$", prose, re.MULTILINE)
+    assert not hidden, f"{name(page)}: put {hidden[0].strip()!r} into a console block"
+
+
+def prose_of(page: Path) -> str:
+    """Return the text of a page without its fenced blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the ids that GitHub and mkdocs give the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 # -- the tool itself ------------------------------------------------------------------------------------------------
