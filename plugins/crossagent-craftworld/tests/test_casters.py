@@ -1,5 +1,6 @@
 """Mobs that shoot, cast or explode, and what they shoot."""
 
+import itertools
 import math
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_skeleton_draws_for_a_second_and_rests_for_two():
         if len(world.shots) > before:
             when.append(tick)
         before = len(world.shots)
-    gaps = {b - a for a, b in zip(when, when[1:], strict=False)}
+    gaps = {b - a for a, b in itertools.pairwise(when)}
     assert gaps == {60}  # 20 to draw, 40 to rest at normal difficulty
     assert skeleton in world.mobs
 
