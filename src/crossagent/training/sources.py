@@ -302,6 +302,7 @@ class StrlSource:
         c = self.config
         first = iteration * c.groups
         states = [self.states[(first + k) % len(self.states)] for k in range(min(c.groups, len(self.states)))]
+        timing = Timing()
         judged, dropped = judge(
             states,
             c.group_size,
@@ -315,6 +316,7 @@ class StrlSource:
             seed=self.seed,
             step=iteration,
             explore=c.explore_members,
+            timing=timing,
         )
         trajectories = [
             _single_turn(one, g, m, self.spaces, self.prompt, m < c.explore_members)
@@ -330,7 +332,12 @@ class StrlSource:
                 reward if t.success else (reward[0] + credit,)
                 for t, reward, credit in zip(trajectories, rewards, credits, strict=True)
             )
-        metrics = {"rollout/groups": float(len(states)), "strl/states_dropped": float(dropped)}
+        metrics = {
+            "rollout/groups": float(len(states)),
+            "strl/states_dropped": float(dropped),
+            "time/generate": timing.generate_s,
+            "time/environment": timing.environment_s,
+        }
         if judged:
             right = [
                 {low.space for low, reward in zip(one.lowered, one.rewards, strict=True) if reward} for one in judged
@@ -372,7 +379,6 @@ def _single_turn(
     """Return one response as a trajectory of one turn; success is equality with the demonstrated action."""
     demonstration, sample, low = judged.state.demonstration, judged.samples[member], judged.lowered[member]
     shown = demonstration.turns[judged.state.turn]
-    invalid = "" if low.ticks is not None else low.invalid or "invalid"
     explored_from = spaces if explored and len(spaces) > 1 else ()
     turn = Turn(
         **said(judged.requests[member], sample, prompt, explored_from),
@@ -380,8 +386,8 @@ def _single_turn(
         observation=shown.observation,
         text=judged.texts[member],
         space=low.space,
-        payload=None if invalid else {"demonstrated": shown.text},
-        invalid=invalid,
+        payload=None if low.invalid else {"demonstrated": shown.text},
+        invalid=low.invalid,
         reward=judged.rewards[member],
         anchor_key=shown.anchor_key,
         space_logprobs=sample.watched_logprobs,
