@@ -83,7 +83,16 @@ class Worlds:
             spaces=tuple((spec, plan.recipe.spaces[spec.name].options) for spec in plan.spaces),
             costs={name: CostRule(**asdict(space.cost)) for name, space in plan.recipe.spaces.items()},
         )
-        pool = WorkerPool(config, rollout.workers, rollout.worlds_per_worker, rollout.timeout_s)
+        pool = WorkerPool(
+            config,
+            rollout.workers,
+            rollout.worlds_per_worker,
+            rollout.timeout_s,
+            reset_timeout_s=rollout.reset_timeout_s,
+            memory_mb=rollout.memory_mb,
+            retries=rollout.retries,
+            max_failed=rollout.max_failed,
+        )
         return cls(plan, stack.enter_context(pool))
 
     def prompt(self, policy: Policy) -> PromptFormat:

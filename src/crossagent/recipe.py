@@ -254,6 +254,11 @@ class Recipe:
                     f"{did_you_mean(name, [*STAGES, 'untrained', 'last'])}"
                 )
 
+        if self.rollout.schedule == "async" and self.trainer.deterministic:
+            raise RecipeError(
+                "rollout.schedule: 'async' samples by arrival, so a run cannot be repeated bit by bit, which "
+                "trainer.deterministic: true promises. Set trainer.deterministic=false, or use rollout.schedule=halves"
+            )
         for name, config in self.reinforced:
             earlier = ["start", "untrained", *STAGES[: STAGES.index(name)]]
             known = [stage for stage in earlier if stage in ("start", "untrained") or stage in self.stages]

@@ -54,7 +54,10 @@ class Worlds:
         self._config, self._spaces = config, build_spaces(config)
         self._spare: World | None = self._build()  # at once: a world that cannot be built is found before step 0
         self._worlds: dict[int, World] = {}
+        self._empty = resident_bytes()
         self._grown: dict[int, int] = {}
+        """Bytes by which the process grew during the present episode of each slot."""
+        self._running: tuple[int, int] | None = None
         self._starting = False
 
     def run(self, method: str, slot: int, args: tuple[Any, ...]) -> Answer:
@@ -62,8 +65,9 @@ class Worlds:
         self.beat.job()
         self.beat.turn(starting=False)
         before = resident_bytes()
-        if method == "reset":
+        if method != "act":
             self._grown[slot] = 0
+        self._running = slot, before
         world = self._worlds.get(slot)
         try:
             if world is None:
@@ -75,6 +79,7 @@ class Worlds:
             kind: FailureKind = "garbage" if isinstance(error, Garbage) else "raised"
             return kind, f"{type(error).__name__}: {first}", traceback.format_exc(), self._whose(error, world)
         finally:
+            self._running = None
             self._grown[slot] = self._grown.get(slot, 0) + resident_bytes() - before
 
     def close(self) -> None:
@@ -83,10 +88,13 @@ class Worlds:
             with suppress(Exception):
                 world.close()
 
-    def fattest(self) -> int:
-        """Return the slot in whose episode the process has grown most."""
-        grown = dict(self._grown)  # another thread is adding to it
-        return max(grown, key=lambda slot: grown[slot]) if grown else -1
+    def fattest(self, resident: int) -> int:
+        """Return the slot during whose episode the process has grown by at least half of what it has grown; -1 for none."""
+        grown, running = dict(self._grown), self._running  # another thread writes them
+        if running is not None:
+            grown[running[0]] = grown.get(running[0], 0) + resident - running[1]
+        slot = max(grown, key=lambda slot: grown[slot], default=-1)
+        return slot if slot >= 0 and 2 * grown[slot] >= resident - self._empty else -1
 
     def _whose(self, error: Exception, world: World | None) -> Fault:
         environment = type(world.env) if world is not None else type(self)
@@ -142,7 +150,7 @@ def _watch(parent: int, memory_bytes: int, beat: Beat, held: list[Worlds]) -> No
     while os.getppid() == parent:
         beat.values[MEMORY] = size = resident_bytes()
         if memory_bytes and size > memory_bytes:
-            beat.values[BLAMED] = 1 + (held[0].fattest() if held else -1)
+            beat.values[BLAMED] = 1 + (held[0].fattest(size) if held else -1)
             os._exit(OUT_OF_MEMORY)
         time.sleep(_LOOK_S)
     os._exit(1)

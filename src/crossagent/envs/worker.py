@@ -130,7 +130,7 @@ class WorkerPool:
         *,
         reset_timeout_s: float | None = None,
         memory_mb: int = 0,
-        retries: int = 2,
+        retries: int = 3,
         max_failed: float = 1.0,
     ) -> None:
         if workers < 0 or worlds_per_worker < 1 or timeout_s <= 0:

@@ -22,7 +22,7 @@ from crossagent.envs.worker import Call, EnvFailure, Job, WorkerPool
 from crossagent.envs.world import Acted
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
-from crossagent.rollout.config import Schedule
+from crossagent.rollout.config import SCHEDULES
 from crossagent.rollout.explore import draw_space, header_logprobs
 from crossagent.rollout.images import png
 from crossagent.rollout.segments import token_segments
@@ -139,7 +139,7 @@ def play(
     step: int,
     progress: Callable[[Sequence[Trajectory]], None] | None = None,
     timing: Timing | None = None,
-    schedule: Schedule = "halves",
+    schedule: str = "halves",
 ) -> list[Trajectory]:
     """Play episodes to their end and return one trajectory each, sorted by (group, member).
 
@@ -165,6 +165,8 @@ def play(
     if len(set(keys)) != len(keys):
         raise ValueError("play: two episodes have the same (group, member); their responses would share seeds")
     table = _Table(episodes, pool, sampler, prompt, params, seed, step, progress, timing or Timing())
+    if schedule not in SCHEDULES:
+        raise ValueError(f"play: got schedule {schedule!r}; expected one of {', '.join(SCHEDULES)}")
     if schedule == "async":
         table.play_by_arrival()
     else:
