@@ -297,10 +297,10 @@ def test_calls_overlap_and_come_back_to_whom_they_belong():
         while len(arrived) < 4:
             arrived += [call for call in pool.wait([c for c in calls if c not in arrived]) if call not in arrived]
         assert [call.results[0].state_hash for call in calls] == [s.state_hash for s in reset_all(pool, [5, 6, 7, 8])]
-        first, second = pool.submit("act", [(0, (GOTO,)), (1, (GOTO,))]), pool.submit("act", [(2, (GOTO,))])
+        first, second = pool.submit("act", [(0, (GOTO,))]), pool.submit("act", [(2, (GOTO,)), (1, (GOTO,))])
         assert isinstance(pool.finish(second)[0], Acted)
         assert first.done, "a worker does what it is sent in that order"
-        assert isinstance(pool.finish(first)[1], Acted)
+        assert isinstance(pool.finish(first)[0], Acted)
 
 
 def test_a_death_ends_every_call_under_way_and_resets_are_done_again():

@@ -221,7 +221,8 @@ class ProcessWorker:
             dead = [w for w in busy if w._connection is None]
             if dead:
                 return dead
-            left = [w._time_left() for w in busy] + ([] if until is None else [until - time.monotonic()])
+            # A job that is about to begin has a nearer deadline than one that has not: look again after a turn's time.
+            left = [min(w._time_left(), w.limits.timeout_s) for w in busy] + ([] if until is None else [until - time.monotonic()])
             ready = wait([w._connection for w in busy], timeout=max(0.0, min(left)) if left else None)  # type: ignore[misc]
             if ready:
                 return [w for w in busy if w._connection in ready]
