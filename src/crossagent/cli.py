@@ -84,11 +84,11 @@ def own_commands() -> dict[str, str]:
 
 def _plugin_command(words: list[str]) -> Callable[[list[str]], Any] | None:
     """Return the plugin's function for a command that is none of ours; plugins are loaded in that case only."""
-    if not words or words[0].startswith("-") or words[0] in own_commands():
+    if not words or words[0].startswith("-") or words[0] in (own := own_commands()):
         return None
     from crossagent.registry import load_plugins
 
-    return load_plugins().command(words[0])
+    return load_plugins().command(words[0], tuple(own))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -106,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "overrides",
         nargs="*",
+        default=[],
         metavar="CHANGE",
         help="KEY=VALUE, e.g. seed=1 spaces.api.weight=0.1 stages.0=sft; or an overlay, e.g. recipes/debug/one_step.yaml",
     )
@@ -116,7 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("eval", help="evaluate a run or a checkpoint")
     evaluate.add_argument("target", type=Path, metavar="RUN_OR_CHECKPOINT", help="e.g. runs/quickstart")
-    evaluate.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to the run's recipe")
+    evaluate.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the run's recipe")
     evaluate.add_argument("--suite", action="append", metavar="NAME", help="only this suite (may be repeated)")
     evaluate.add_argument("--spaces", metavar="A,B", help="only these spaces, e.g. api or api,gui")
     evaluate.add_argument("--episodes", type=int, metavar="N", help="episodes per suite")

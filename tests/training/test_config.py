@@ -21,6 +21,11 @@ from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, Str
         (GRPOConfig, {"scale": "std"}, "unknown scale value 'std'"),
         (GRPOConfig, {"aggregation": "token_mean"}, "Did you mean 'token-mean'?"),
         (GRPOConfig, {"kl": "k4"}, "unknown kl value 'k4'"),
+        (
+            GRPOConfig,
+            {"kl_in": "reward", "kl_coef": 0.1, "overlong_filter": True},
+            "has no KL, and would stand in the baseline",
+        ),
         (GRPOConfig, {"kl": "k1", "kl_coef": 0.1}, "k1 in the loss has an expected gradient of 0"),
         (GRPOConfig, {"kl": "k2", "kl_correction": True}, "kl_correction: expected k1 or k3 in the loss"),
         (GRPOConfig, {"kl_in": "reward", "kl_correction": True}, "kl_correction: expected k1 or k3 in the loss"),

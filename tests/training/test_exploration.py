@@ -203,6 +203,25 @@ def test_a_space_that_the_policy_never_tries_is_tried_and_paid_for(one_sided: Pa
             assert weight < 0.05, "what the policy would not do hardly counts"
 
 
+def test_a_drawn_header_is_weighed_where_headers_do_not_train(one_sided: Path, pool: WorkerPool) -> None:
+    policy = Policy.load(one_sided)
+    config = replace(PLAY, explore_members=2)
+    played = mtrl(policy, pool, config).play(0).trajectories
+    split = [
+        replace(t, turns=tuple(replace(u, segments=(("header", 0), ("action", u.explored))) for u in t.turns))
+        for t in played
+    ]
+    module = GRPOModule(policy, mtrl(policy, pool, config), config)
+    paid = []
+    for weights_of in ({}, {"header": 0.0}):
+        rows = rows_from_trajectories(split, segment_weights=weights_of)
+        trained = [m for row in rows for e, m in zip(row.explored, row.loss_mask, strict=False) if e]
+        assert set(trained) == {not weights_of}
+        paid.append(exploration_weights(rows, module.score(rows).old))
+    assert len(paid[0]) == 12
+    assert paid[1] == pytest.approx(paid[0], rel=1e-5)
+
+
 def test_training_with_explorers_logs_it_and_multiplies_their_advantages(
     one_sided: Path, pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,6 +257,11 @@ class GRPOConfig:
             raise RecipeError(
                 "kl_correction: expected k1 or k3 in the loss; k2 has the right gradient, a reward has none"
             )
+        if self.kl_coef > 0 and self.kl_in == "reward" and self.overlong_filter:
+            raise RecipeError(
+                "kl_in: reward with overlong_filter: what was cut at the token limit has no KL, and would stand in the baseline "
+                "without; expected kl_in: loss"
+            )
         if self.reference != "start" and not self.kl_coef:
             raise RecipeError(
                 f"reference: got {self.reference!r} with kl_coef 0; expected kl_coef > 0: nothing else uses it"

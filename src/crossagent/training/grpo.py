@@ -153,14 +153,17 @@ class GRPOModule(lightning.LightningModule):
 
     @torch.no_grad()
     def score(self, rows: list[Row]) -> Scored:
-        """Take old and reference log-probs of every trained token, in batches of their own (other than the update's)."""
+        """Take old and reference log-probs of every trained token and of the headers that exploring drew, in batches of their
+        own (other than the update's).
+        """
         c = self.config
         width = len(rows)
         old, entropy, ref = ([torch.empty(0)] * width for _ in range(3))
         recompute = c.old_logprobs == "recompute"
         for indices in micro_batches(rows, c.logprob_batch_tokens):
             batch = self._collate([rows[i] for i in indices])
-            asked = (batch.input_ids, batch.attention_mask, batch.loss_mask, c.temperature)
+            # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
+            asked = (batch.input_ids, batch.attention_mask, batch.loss_mask | batch.explored, c.temperature)
             if recompute:
                 output = self.policy.logprobs(*asked, allowed=batch.allowed)
                 _scatter(old, output.logprobs, indices, rows)

@@ -372,7 +372,6 @@ def _single_turn(
     """Return one response as a trajectory of one turn; success is equality with the demonstrated action."""
     demonstration, sample, low = judged.state.demonstration, judged.samples[member], judged.lowered[member]
     shown = demonstration.turns[judged.state.turn]
-    invalid = "" if low.ticks is not None else low.invalid or "invalid"
     explored_from = spaces if explored and len(spaces) > 1 else ()
     turn = Turn(
         **said(judged.requests[member], sample, prompt, explored_from),
@@ -380,8 +379,8 @@ def _single_turn(
         observation=shown.observation,
         text=judged.texts[member],
         space=low.space,
-        payload=None if invalid else {"demonstrated": shown.text},
-        invalid=invalid,
+        payload=None if low.invalid else {"demonstrated": shown.text},
+        invalid=low.invalid,
         reward=judged.rewards[member],
         anchor_key=shown.anchor_key,
         space_logprobs=sample.watched_logprobs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crossagent_craftworld import drops
+from crossagent_craftworld import drops, physics
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.hunger import BREAK
 from crossagent_craftworld.palette import AIR, BARRIER, CODE, EMPTY, NAMES, PARTNER, intern
@@ -58,7 +58,8 @@ def dig(world: World, cell: Cell) -> None:
     block = world.grid.get(*cell)
     if block == BARRIER:
         return
-    ticks = dig_ticks(NAMES[block], tool, in_water=world.body.in_water, on_ground=world.body.on_ground)
+    wet = world.body.in_water and physics.submerged(world.grid, *world.eye())
+    ticks = dig_ticks(NAMES[block], tool, in_water=wet, on_ground=world.body.on_ground)
     if ticks < 0:
         return
     if ticks:

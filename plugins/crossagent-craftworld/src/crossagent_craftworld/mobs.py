@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 REACH = 3.0
 """How far the player's arm reaches a mob, from the eye."""
 FOLLOW_RANGE = 16.0
+_FAR_SIGHTED = {
+    **dict.fromkeys(("zombie", "husk", "drowned", "zombie_villager", "zombified_piglin"), 35.0),
+    "blaze": 48.0, "enderman": 64.0, "ravager": 32.0, "vindicator": 12.0, "evoker": 12.0, "pillager": 32.0,
+}  # fmt: skip
+"""Follow ranges in blocks that are not 16."""
+_LOOK_EVERY = 5
+"""Ticks between looks of a mob that has not found the player yet."""
 _BIG = 4
 SPLITTING = ("slime", "magma_cube")
 """What falls into two to four of half its size when it dies."""
@@ -40,7 +47,7 @@ class Mob:
     """One mob."""
 
     __slots__ = (
-        "angry", "attack_wait", "body", "goal", "health", "hurt", "ident", "info", "kind", "last_damage", "panic", "size",
+        "angry", "attack_wait", "body", "goal", "health", "hunting", "hurt", "ident", "info", "kind", "last_damage", "panic", "size",
         "yaw",
     )  # fmt: skip
 
@@ -57,6 +64,8 @@ class Mob:
         self.health = self.info.health * share * share
         self.yaw = 0.0
         self.angry = self.info.hostile
+        self.hunting = False
+        """Angry, and it has seen the player within its range and not lost him since."""
         self.hurt = 0
         self.last_damage = 0.0
         self.panic = 0
@@ -67,7 +76,7 @@ class Mob:
         """Return its state, for :meth:`load`."""
         return (
             self.kind, self.ident, self.health, self.yaw, self.angry, self.hurt, self.last_damage, self.panic,
-            self.attack_wait, self.goal, self.size, self.body.save(),
+            self.attack_wait, self.goal, self.hunting, self.size, self.body.save(),
         )  # fmt: skip
 
     @classmethod
@@ -75,7 +84,8 @@ class Mob:
         """Make one from a :meth:`save`."""
         mob = cls(state[0], state[1], 0.0, 0.0, 0.0, state[-2])
         (
-            _, _, mob.health, mob.yaw, mob.angry, mob.hurt, mob.last_damage, mob.panic, mob.attack_wait, mob.goal, _, body,
+            _, _, mob.health, mob.yaw, mob.angry, mob.hurt, mob.last_damage, mob.panic, mob.attack_wait, mob.goal,
+            mob.hunting, _, body,
         ) = state  # fmt: skip
         mob.body.load(body)
         return mob
@@ -98,7 +108,7 @@ class Mob:
             self._float(world, distance)
             return
         pace = 0.0
-        if self.angry and distance <= FOLLOW_RANGE and not world.dead:
+        if self.hunts(world, distance):
             if distance > 1e-6:
                 self.yaw = math.atan2(-dx, dz)
             pace = 1.0 if distance > (body.half + me.half) * 0.9 else 0.0
@@ -133,10 +143,18 @@ class Mob:
             body, world.grid, sin, cos, speed, 0.0, jump=bool(pace) and (body.hit_wall or body.in_water), speed=speed
         )
 
+    def hunts(self, world: World, distance: float) -> bool:
+        """Return whether it goes for the player: angry, near enough, and it has seen him."""
+        if not self.angry or world.dead or distance > _FAR_SIGHTED.get(self.kind, FOLLOW_RANGE):
+            self.hunting = False
+        elif not self.hunting and (world.time + self.ident) % _LOOK_EVERY == 0:
+            self.hunting = world.sees(self.center(), 64.0)
+        return self.hunting
+
     def _float(self, world: World, distance: float) -> None:
         """Swim or fly; strike when near enough."""
         self.panic = max(0, self.panic - 1)
-        hunts = self.angry and distance <= FOLLOW_RANGE and not world.dead
+        hunts = self.hunts(world, distance)
         if hunts:
             self._strike(world, distance)
         if self.kind in motions.SWIMMERS:
@@ -203,7 +221,7 @@ def hit(world: World, mob: Mob, damage: float, sprinting: bool) -> None:
                 knock(body, -sin, cos, 0.5)
     mob.health -= damage
     if mob.info.kind == "neutral" and mob.info.attack > 0:
-        mob.angry = True
+        mob.angry = mob.hunting = True
     elif not mob.angry:
         mob.panic, mob.goal = _PANIC_TICKS, None
     if mob.health <= 1e-9:
@@ -216,6 +234,18 @@ def hit(world: World, mob: Mob, damage: float, sprinting: bool) -> None:
             for i in range(world.rng.randint(2, 4)):
                 x, z = ((i % 2) - 0.5) * mob.size / 4, ((i // 2) - 0.5) * mob.size / 4
                 world.add_mob(mob.kind, body.x + x, body.y + 0.5, body.z + z, mob.size // 2)
+
+
+def sweep(world: World, struck: Mob) -> None:
+    """Deal 1 to every other mob within a block of the one a sword struck."""
+    b = struck.body
+    for mob in list(world.mobs):
+        o = mob.body
+        near = abs(o.x - b.x) < b.half + o.half + 1 and abs(o.z - b.z) < b.half + o.half + 1
+        if mob is struck or not near or o.y > b.y + b.height + 0.25 or o.y + o.height < b.y - 0.25:
+            continue
+        if math.dist((o.x, o.y, o.z), (world.body.x, world.body.y, world.body.z)) < REACH:
+            hit(world, mob, 1.0, False)
 
 
 def knock(body: physics.Body, dx: float, dz: float, strength: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from crossagent.plugin import RawTick
-from crossagent_craftworld import digging, drops, hands, keyboard, mobs, physics, player
+from crossagent_craftworld import digging, drops, hands, harm, keyboard, mobs, physics, player
 from crossagent_craftworld.grid import Cell, Grid
 from crossagent_craftworld.hunger import Hunger
 from crossagent_craftworld.inventory import Inventory
@@ -27,7 +27,7 @@ TURN = 2400
 PITCH_LIMIT = 600
 """Mouse pixels from the horizon to straight up or down."""
 REACH = 4.5
-EYE, EYE_SNEAKING = 1.62, 1.27
+EYE, EYE_SNEAKING, EYE_SWIMMING = 1.62, 1.27, 0.4
 _RADIANS = math.radians(DEGREES_PER_PIXEL)
 _REGENERATE = 80
 MOVEMENT = ("w", "a", "s", "d", "space", "left.shift", "left.control")
@@ -85,6 +85,12 @@ class World:
         self.buttons: frozenset[str] = frozenset()
         self.sneaking = False
         self.sprinting = False
+        self.swimming = False
+        """Flat in the water, sprinting."""
+        self.air = harm.AIR
+        """Ticks of breath left."""
+        self.fire = 0
+        """Ticks the player goes on burning."""
         self.hurt = 0
         self.last_damage = 0.0
         self.fell_from = 0.0
@@ -98,6 +104,8 @@ class World:
         """Cells the set-up changed in the ground (sand under a cactus): no landmarks, so observations leave them out."""
         self.moved = 0
         """Counts changes of the view, of the position and of mobs; caches hang on it. Not part of the state."""
+        self.still = -1
+        """Version of the grid at the player's last motion: while it stays, one who stands still need not be moved."""
         self._hit: tuple[int, int, Hit | None] = (-1, -1, None)
         self.memory: dict[str, Any] = {}
         """Caches of others (observation, paths), keyed by what they depend on. Not part of the state."""
@@ -111,7 +119,8 @@ class World:
     def eye(self) -> tuple[float, float, float]:
         """Return the position of the eye."""
         b = self.body
-        return b.x, b.y + (EYE_SNEAKING if self.sneaking else EYE), b.z
+        lies = b.height < 1.0
+        return b.x, b.y + (EYE_SWIMMING if lies else EYE_SNEAKING if self.sneaking or b.height < 1.8 else EYE), b.z
 
     def yaw_sin_cos(self) -> tuple[float, float]:
         """Return sine and cosine of the yaw."""
@@ -182,6 +191,7 @@ class World:
             hands.buttons(self, buttons)
         self.keys, self.buttons = keys, buttons
         player.move(self, frozenset() if inventory.window is not None else keys)
+        harm.tick(self)
         if self.mobs:
             for mob in list(self.mobs):
                 mob.tick(self)
@@ -216,7 +226,7 @@ class World:
         return (
             self.rng.state, self.body.save(), self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
-            self.use_wait, self.next_ident, self.dig.save(), self.resistance,
+            self.use_wait, self.next_ident, self.dig.save(), self.resistance, self.swimming, self.air, self.fire,
             None if self.hunger is None else self.hunger.save(),
         )  # fmt: skip
 
@@ -230,7 +240,7 @@ class World:
         (
             self.rng.state, body, self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
-            self.use_wait, self.next_ident, dig, self.resistance, hunger,
+            self.use_wait, self.next_ident, dig, self.resistance, self.swimming, self.air, self.fire, hunger,
         ) = scalars  # fmt: skip
         self.body.load(body)
         self.dig.load(dig)
