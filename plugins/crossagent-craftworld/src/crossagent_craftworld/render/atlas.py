@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from crossagent_craftworld.palette import STATES
 from crossagent_craftworld.render import blockart, shapes
+from crossagent_minecraft_data.blocks import Box
 
 TEXELS = 256 + 64 + 16 + 4 + 1
 """Of one texture: 16×16, 8×8, 4×4, 2×2, 1×1, one after the other."""
@@ -75,7 +76,8 @@ class Atlas:
         fresh = range(self.states, len(STATES))
         if not fresh:
             return
-        kinds, faces, firsts, counts, boxes, clear, glow = [], [], [], [], [], [], []
+        kinds, faces, firsts, counts, clear, glow = [], [], [], [], [], []
+        boxes: list[Box] = []
         start = len(self.boxes)
         for state in fresh:
             kind, parts, keys = shapes.shape(state)

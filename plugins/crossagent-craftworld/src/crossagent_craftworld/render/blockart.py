@@ -163,7 +163,9 @@ def _ore(name: str) -> Picture:
     spots = noise(name + "at")
     for i in range(7):
         x, y = int(spots[0, i] * 12) + 1, int(spots[1, i] * 12) + 1
-        for dx, dy, light in ((0, 0, 1.25), (1, 0, 1.0), (0, 1, 1.0), (1, 1, 0.75), (2, 1, 0.9), (1, 2, 0.7))[: 3 + i % 4]:
+        for dx, dy, light in ((0, 0, 1.25), (1, 0, 1.0), (0, 1, 1.0), (1, 1, 0.75), (2, 1, 0.9), (1, 2, 0.7))[
+            : 3 + i % 4
+        ]:
             dots(base, [((x + dx) % SIZE, (y + dy) % SIZE)], [min(255, c * light) for c in gem])
         dots(base, [((x - 1) % SIZE, (y + 1) % SIZE)], [c * 0.55 for c in colour_of(key)])
     return base
@@ -211,7 +213,9 @@ def wood_of(name: str) -> str:
 def _planks(name: str) -> Picture:
     tone = WOODS[name][0]
     board = _Y // 4
-    lines = 1 + 0.16 * (smooth(name + "grain", 2)[(_Y * 5) % SIZE, _X // 2] - 0.5) + 0.1 * (noise(name)[_Y, _X // 3] - 0.5)
+    lines = (
+        1 + 0.16 * (smooth(name + "grain", 2)[(_Y * 5) % SIZE, _X // 2] - 0.5) + 0.1 * (noise(name)[_Y, _X // 3] - 0.5)
+    )
     out = shade(flat(tone), lines * (0.94 + 0.1 * noise(name + "board")[board, 0]))
     out[_Y % 4 == 3] *= 0.72
     joints = (np.array([5, 12, 2, 9])[board] == _X) & (_Y % 4 != 3)
@@ -270,7 +274,9 @@ def _blades(name: str) -> Picture:
     tone = named(name, tones) or (92, 148, 60)
     out = clear()
     values = noise(name + "blade")
-    tall = name in ("sugar_cane", "kelp_plant", "kelp", "bamboo", "tall_grass", "tall_seagrass", "vine") or "vines" in name
+    tall = (
+        name in ("sugar_cane", "kelp_plant", "kelp", "bamboo", "tall_grass", "tall_seagrass", "vine") or "vines" in name
+    )
     for i, x in enumerate(range(2, 15, 2 if not tall else 3)):
         top = 0 if tall else 3 + int(values[0, i] * 8)
         _sprout(out, x, top, [c * (0.85 + 0.3 * values[1, i]) for c in tone], round(4 * (values[2, i] - 0.5)))  # type: ignore[arg-type]
@@ -291,7 +297,11 @@ def _flower(name: str) -> Picture:
         for k, (dx, dy) in enumerate(petals):
             dots(out, [(x + dx, top + dy)], [min(255, c * (1.1 - 0.035 * k)) for c in tone])
         if name in ("oxeye_daisy", "azure_bluet", "sunflower", "dandelion"):
-            dots(out, [(x, top), (x + 1, top), (x, top + 1), (x + 1, top + 1)], (236, 186, 40) if name != "sunflower" else (96, 62, 24))
+            dots(
+                out,
+                [(x, top), (x + 1, top), (x, top + 1), (x + 1, top + 1)],
+                (236, 186, 40) if name != "sunflower" else (96, 62, 24),
+            )
     dots(out, [(5, 12), (6, 13), (9, 11), (8, 12), (4, 11), (10, 10)], LEAF)
     return out
 
@@ -309,7 +319,9 @@ def _sapling(name: str) -> Picture:
 
 def _mushroom(name: str) -> Picture:
     out = clear()
-    cap = named(name, {"red": (208, 40, 36), "brown": (150, 112, 84), "crimson": (156, 22, 30), "warped": (26, 152, 136)})
+    cap = named(
+        name, {"red": (208, 40, 36), "brown": (150, 112, 84), "crimson": (156, 22, 30), "warped": (26, 152, 136)}
+    )
     box(out, 7, 10, 8, 15, (226, 216, 200))
     for y, (a, b) in zip(range(6, 11), ((6, 9), (5, 10), (4, 11), (4, 11), (5, 10)), strict=True):
         box(out, a, y, b, y, [c * (1.1 - 0.06 * (y - 6)) for c in cap or (180, 180, 180)])
@@ -372,7 +384,9 @@ def _concrete(name: str) -> Picture:
 
 def _terracotta(name: str) -> Picture:
     dye, clay = named(name, DYES), STONES["terracotta"]
-    return grain(clay if dye is None else [0.5 * a + 0.5 * b * 0.72 for a, b in zip(dye, clay, strict=True)], name, 0.05, 0.05)
+    return grain(
+        clay if dye is None else [0.5 * a + 0.5 * b * 0.72 for a, b in zip(dye, clay, strict=True)], name, 0.05, 0.05
+    )
 
 
 def _glazed(name: str) -> Picture:
@@ -504,7 +518,14 @@ def _shelf(name: str) -> Picture:
         box(out, 1, top, 14, top + 4, (70, 50, 28))
         for x in range(1, 15):
             tone = list(DYES.values())[int(noise("books")[top, x // 2] * 16)]
-            box(out, x, top + int(2 * noise("tall")[top, x // 2]), x, top + 4, [c * (0.75 if x % 2 else 0.95) for c in tone])
+            box(
+                out,
+                x,
+                top + int(2 * noise("tall")[top, x // 2]),
+                x,
+                top + 4,
+                [c * (0.75 if x % 2 else 0.95) for c in tone],
+            )
     return out
 
 
@@ -548,7 +569,9 @@ def _sponge(name: str) -> Picture:
 
 
 def _lamp(name: str) -> Picture:
-    tone = {"glowstone": (250, 206, 122), "sea_lantern": (196, 222, 214), "shroomlight": (246, 152, 76)}.get(name, (140, 90, 50))
+    tone = {"glowstone": (250, 206, 122), "sea_lantern": (196, 222, 214), "shroomlight": (246, 152, 76)}.get(
+        name, (140, 90, 50)
+    )
     out = shade(flat(tone), 0.7 + 0.42 * smooth(name, 4) * 1.2)
     edge = (_X == 0) | (_Y == 0) | (_X == 15) | (_Y == 15)
     out[edge] *= 0.8
@@ -615,7 +638,9 @@ def _rail(name: str) -> Picture:
     out = clear()
     for y in range(1, 16, 4):
         box(out, 1, y, 14, y + 1, (118, 88, 50))
-    tone = {"powered_rail": (226, 180, 60), "activator_rail": (150, 50, 40), "detector_rail": (120, 120, 120)}.get(name, (150, 150, 150))
+    tone = {"powered_rail": (226, 180, 60), "activator_rail": (150, 50, 40), "detector_rail": (120, 120, 120)}.get(
+        name, (150, 150, 150)
+    )
     for x in (3, 12):
         box(out, x, 0, x, 15, tone)
     if name != "rail":
@@ -653,7 +678,11 @@ def _fire(name: str) -> Picture:
         top = 2 + int(9 * noise(name)[0, x] * (0.5 + abs(x - 7.5) / 12))
         for y in range(top, 16):
             heat = (y - top) / (16 - top)
-            hot = (80 + 120 * heat, 210 + 30 * heat, 230) if name == "soul" else (238, 110 + 130 * heat, 20 + 120 * heat * heat)
+            hot = (
+                (80 + 120 * heat, 210 + 30 * heat, 230)
+                if name == "soul"
+                else (238, 110 + 130 * heat, 20 + 120 * heat * heat)
+            )
             dots(out, [(x, y)], hot)
     return out
 
@@ -765,7 +794,11 @@ def _dragon_egg(name: str) -> Picture:
 
 def _target(name: str) -> Picture:
     ring = np.maximum(np.abs(_X - 7.5), np.abs(_Y - 7.5)).astype(int)
-    return np.where(((ring // 2) % 2 == 0)[..., None], grain((224, 72, 60), name, 0.06, 0.04), grain((232, 222, 214), name, 0.06, 0.04))
+    return np.where(
+        ((ring // 2) % 2 == 0)[..., None],
+        grain((224, 72, 60), name, 0.06, 0.04),
+        grain((232, 222, 214), name, 0.06, 0.04),
+    )
 
 
 def _slime(name: str) -> Picture:

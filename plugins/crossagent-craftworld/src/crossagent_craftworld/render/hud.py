@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 Layer = NDArray[np.uint8]
 """[360, 640, 4], alpha premultiplied."""
-_TITLES = {"inventory": ("Crafting", 97, 6), "crafting_table": ("Crafting", 28, 6), "furnace": ("Furnace", 60, 6), "chest": ("Chest", 8, 6)}
+_TITLES = {
+    "inventory": ("Crafting", 97, 6),
+    "crafting_table": ("Crafting", 28, 6),
+    "furnace": ("Furnace", 60, 6),
+    "chest": ("Chest", 8, 6),
+}
 _WIDE = frozenset({("crafting_table", 0), ("furnace", 2)})
 """Results with a larger frame."""
 _HEART = ("..11.11..", ".1221221.", "122222221", "122222221", ".1222221.", "..12221..", "...121...", "....1....")
@@ -28,7 +33,13 @@ _ARROW = (
     "1...........", "11..........", "121.........", "1221........", "12221.......", "122221......", "1222221.....",
     "12222221....", "122222221...", "12222111....", "121221......", "11.1221.....", "1..1221.....", "....11......",
 )  # fmt: skip
-_EMPTY_SLOTS = {"helmet": "helmet", "chestplate": "chestplate", "leggings": "leggings", "boots": "boots", "offhand": "shield"}
+_EMPTY_SLOTS = {
+    "helmet": "helmet",
+    "chestplate": "chestplate",
+    "leggings": "leggings",
+    "boots": "boots",
+    "offhand": "shield",
+}
 
 
 class Hud:
@@ -182,7 +193,13 @@ def _bars(layer: Layer, world: World) -> None:
 
 
 def _halved(
-    layer: Layer, x: int, y: int, rows: Sequence[str], rim: tuple[int, int, int], left: tuple[int, int, int], right: tuple[int, int, int]
+    layer: Layer,
+    x: int,
+    y: int,
+    rows: Sequence[str],
+    rim: tuple[int, int, int],
+    left: tuple[int, int, int],
+    right: tuple[int, int, int],
 ) -> None:
     middle = len(rows[0]) // 2
     split = [row[:middle].replace("2", "4") + row[middle:] for row in rows]
@@ -222,9 +239,11 @@ def _window(layer: Layer, world: World, state: tuple[int, ...]) -> None:
     if kind != "inventory":
         text(layer, left + 8, top + height - 94, "Inventory", (64, 64, 64))
     names = slot_names(kind)
-    for slot, what in enumerate(window.slots):
+    for slot in range(len(names)):
         x, y, w, h = slot_rect(kind, slot)
         _sunken(layer, (x - 4, y - 4, w + 8, h + 8) if (kind, slot) in _WIDE else (x, y, w, h))
+    for slot, what in enumerate(window.slots):  # a count may reach into the next slot
+        x, y, _, _ = slot_rect(kind, slot)
         if what is not None:
             stack(layer, x, y, what)
         elif names[slot] in _EMPTY_SLOTS:

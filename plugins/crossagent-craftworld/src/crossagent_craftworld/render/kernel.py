@@ -175,7 +175,7 @@ def sky(dx, dy, dz, look, out):  # type: ignore[no-untyped-def]
     if dy > 0.03 and look[13] > 0.0:
         t = (62.0 - look[11]) / dy
         if 0.0 < t < 420.0:
-            cx, cz = int(math.floor((look[10] + dx * t + look[14]) / 9.0)), int(math.floor((look[12] + dz * t) / 9.0))
+            cx, cz = math.floor((look[10] + dx * t + look[14]) / 9.0), math.floor((look[12] + dz * t) / 9.0)
             # clumps: a coarse cell decides whether there is cloud at all, a fine one eats its edges
             a = ((cx >> 1) * 374761393 + (cz >> 1) * 668265263) & 0x7FFFFFFF
             a = (a ^ (a >> 13)) * 1274126177 & 0x7FFFFFFF
@@ -345,16 +345,16 @@ def cast(  # type: ignore[no-untyped-def]
             seen = -2 if limit < FAR else -1
             left = 1.0  # how much of what lies behind is still seen
             sum_[0] = sum_[1] = sum_[2] = 0.0
-            cx, cy, cz = int(math.floor(ex)), int(math.floor(ey)), int(math.floor(ez))
+            cx, cy, cz = math.floor(ex), math.floor(ey), math.floor(ez)
             t, face = 0.0, -1
             inside = True
             if cx < 0 or cx >= sx or cy < 0 or cy >= sy or cz < 0 or cz >= sz:
                 t, face = _slab(0.0, 0.0, 0.0, sx, sy, sz, ex, ey, ez, dx, dy, dz)
                 inside = face >= 0
                 if inside:
-                    cx = min(sx - 1, max(0, int(math.floor(ex + dx * t))))
-                    cy = min(sy - 1, max(0, int(math.floor(ey + dy * t))))
-                    cz = min(sz - 1, max(0, int(math.floor(ez + dz * t))))
+                    cx = min(sx - 1, max(0, math.floor(ex + dx * t)))
+                    cy = min(sy - 1, max(0, math.floor(ey + dy * t)))
+                    cz = min(sz - 1, max(0, math.floor(ez + dz * t)))
             stx = sty = stz = 0
             tx = ty = tz = FAR
             gx = gy = gz = FAR
@@ -426,16 +426,13 @@ def cast(  # type: ignore[no-untyped-def]
                             slant = abs(dx) if side < 2 else abs(dy) if side < 4 else abs(dz)
                             size = hit * pixel * 16.0 / max(slant, 0.25)
                             mip = 0 if size < 1.5 else 1 if size < 3.0 else 2 if size < 6.0 else 3 if size < 12.0 else 4
-                            if k == _FLUID:
-                                at = _texel(u, v, 0)
-                            else:
-                                at = _texel(u, v, mip)
+                            at = _texel(u, v, 0) if k == _FLUID else _texel(u, v, mip)
                             shade = _FACE_LIGHT[side]
                         else:
                             tex = np.int64(faces[state, 0])
                             shade = 0.95
                         alpha = texels[tex, at, 3] / 255.0
-                        if k == _PARTS or k == _CROSSED:
+                        if k in (_PARTS, _CROSSED):
                             alpha = 1.0 if alpha > 0.3 or k == _CROSSED else alpha
                         lx, ly, lz = cx + 1, cy + 1, cz + 1
                         if not own:
@@ -545,7 +542,9 @@ def lay_over(layer, colour):  # type: ignore[no-untyped-def]
             alpha = np.int64(layer[j, i, 3])
             if alpha:
                 for c in range(3):
-                    colour[j, i, c] = min(255, np.int64(layer[j, i, c]) + np.int64(colour[j, i, c]) * (255 - alpha) // 255)
+                    colour[j, i, c] = min(
+                        255, np.int64(layer[j, i, c]) + np.int64(colour[j, i, c]) * (255 - alpha) // 255
+                    )
 
 
 @_jit
@@ -564,9 +563,9 @@ def resize(layer, out):  # type: ignore[no-untyped-def]
                 continue
             sum_[:] = 0.0
             whole = 0.0
-            for y in range(int(y0), min(height, int(math.ceil(y1)))):
+            for y in range(int(y0), min(height, math.ceil(y1))):
                 wy = min(y + 1.0, y1) - max(float(y), y0)
-                for x in range(int(x0), min(width, int(math.ceil(x1)))):
+                for x in range(int(x0), min(width, math.ceil(x1))):
                     weight = wy * (min(x + 1.0, x1) - max(float(x), x0))
                     if weight <= 0.0:
                         continue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crossagent_craftworld.render import blockart, paint, shapes, sprites
+from crossagent_craftworld.render import blockart, paint, sprites
 from crossagent_craftworld.render.atlas import ATLAS
 from crossagent_craftworld.render.paint import Colour, Picture, noise
 
@@ -112,7 +112,7 @@ _KINDS: dict[str, tuple[str, Colour, Colour, str, Colour]] = {
 
 
 def _hide(kind: str) -> Picture:
-    model, main, second, pattern, _ = _KINDS[kind]
+    _, main, second, pattern, _ = _KINDS[kind]
     out = paint.grain(main, kind, 0.14, 0.1)
     other = paint.grain(second, kind + "2", 0.14, 0.08)
     at = {
@@ -154,7 +154,17 @@ def _face(kind: str) -> Picture:
         paint.box(out, 2, 7, 4, 8, eyes)
         paint.box(out, 11, 7, 13, 8, eyes)
         return out
-    if kind in ("skeleton", "stray", "wither_skeleton", "zombie", "husk", "drowned", "giant", "ghast", "zombie_villager"):
+    if kind in (
+        "skeleton",
+        "stray",
+        "wither_skeleton",
+        "zombie",
+        "husk",
+        "drowned",
+        "giant",
+        "ghast",
+        "zombie_villager",
+    ):
         paint.box(out, 3, 7, 6, 9, eyes)
         paint.box(out, 9, 7, 12, 9, eyes)
         paint.box(out, 5, 12, 10, 13, [c * 0.5 for c in main])
@@ -219,7 +229,13 @@ def _four(w: float, h: float, kind: str) -> list[Part]:
     parts = _legs(0.26 * w, 0.42 * w, leg, 0.13 * w, second)
     parts.append(Part((-0.42 * w, leg, -0.62 * w, 0.42 * w, 0.92 * h, 0.48 * w), "hide"))
     top = 1.0 * h
-    parts.append(Part((-0.28 * w, top - 0.46 * h, 0.48 * w, 0.28 * w, top, 0.92 * w), "hide" if kind != "sheep" else "plain", "face"))
+    parts.append(
+        Part(
+            (-0.28 * w, top - 0.46 * h, 0.48 * w, 0.28 * w, top, 0.92 * w),
+            "hide" if kind != "sheep" else "plain",
+            "face",
+        )
+    )
     if kind in ("horse", "donkey", "mule", "llama", "trader_llama", "skeleton_horse", "zombie_horse"):
         parts[-1] = Part((-0.16 * w, 0.86 * h, 0.4 * w, 0.16 * w, 1.16 * h, 0.92 * w), "hide", "face")
         parts.append(Part((-0.13 * w, 0.7 * h, 0.3 * w, 0.13 * w, 1.0 * h, 0.55 * w), "plain"))
@@ -227,11 +243,17 @@ def _four(w: float, h: float, kind: str) -> list[Part]:
         parts.append(Part((-0.08 * w, 0.5 * h, -1.0 * w, 0.08 * w, 0.66 * h, -0.6 * w), "plain"))
     if kind in ("cow", "mooshroom"):
         for side in (-1, 1):
-            parts.append(Part((side * 0.3 * w - 0.05, 1.0 * h - 0.1, 0.55 * w, side * 0.3 * w + 0.05, 1.06 * h, 0.65 * w), "plain"))
+            parts.append(
+                Part(
+                    (side * 0.3 * w - 0.05, 1.0 * h - 0.1, 0.55 * w, side * 0.3 * w + 0.05, 1.06 * h, 0.65 * w), "plain"
+                )
+            )
     if kind in ("rabbit", "cat", "fox", "wolf", "donkey"):
         for side in (-1, 1):
             high = 1.4 if kind == "rabbit" else 1.16
-            parts.append(Part((side * 0.18 * w - 0.04, 0.96 * h, 0.55 * w, side * 0.18 * w + 0.04, high * h, 0.66 * w), "plain"))
+            parts.append(
+                Part((side * 0.18 * w - 0.04, 0.96 * h, 0.55 * w, side * 0.18 * w + 0.04, high * h, 0.66 * w), "plain")
+            )
     return parts
 
 
@@ -414,7 +436,9 @@ def _model(kind: str, width: float, height: float) -> tuple[tuple[Part, tuple[in
     """Return the parts of a kind of mob with the textures of their faces."""
     known = kind if kind in _KINDS else "pig"
     parts = _MODELS[_KINDS[known][0]](width, height, known)
-    return tuple((part, (*(_texture(known, part.hide),) * 5, _texture(known, part.face or part.hide))) for part in parts)
+    return tuple(
+        (part, (*(_texture(known, part.hide),) * 5, _texture(known, part.face or part.hide))) for part in parts
+    )
 
 
 def turned(yaw: float) -> Turn:
@@ -478,16 +502,20 @@ def add_mob(prims: Prims, mob: Mob, time: int, light: tuple[float, float, float]
         prims.add(BOX, at, inner, _pitched(turn, angle * part.swing), faces, light)
 
 
-def body_point(origin: tuple[float, float, float], turn: Turn, inner: tuple[float, float, float]) -> tuple[float, float, float]:
+def body_point(
+    origin: tuple[float, float, float], turn: Turn, inner: tuple[float, float, float]
+) -> tuple[float, float, float]:
     """Return a point given in a body's axes in world coordinates."""
-    x, y, z = (float(origin[i] + inner[0] * turn[0, i] + inner[1] * turn[1, i] + inner[2] * turn[2, i]) for i in range(3))
+    x, y, z = (
+        float(origin[i] + inner[0] * turn[0, i] + inner[1] * turn[1, i] + inner[2] * turn[2, i]) for i in range(3)
+    )
     return x, y, z
 
 
 def item_textures(item: str) -> tuple[float, tuple[int, ...]]:
     """Return (BOX or SPRITE, the six textures) of an item in the hand or on the ground."""
     if sprites.is_cube(item):
-        return BOX, tuple(ATLAS.block(key) for key in shapes.faces(item))
+        return BOX, tuple(ATLAS.block(key) for key in sprites.item_faces(item))
     key = f"item/{item}"
     at = ATLAS.known(key)
     if at is None:

@@ -16,23 +16,16 @@ from crossagent_craftworld.render.paint import smooth
 from crossagent_minecraft_data.windows import SCREEN
 
 if TYPE_CHECKING:
+    from crossagent_craftworld.grid import Grid
     from crossagent_craftworld.world import World
 
+Floats = NDArray[np.float64]
 FOV = 70.0
 """Degrees from the top to the bottom of the picture, as MineRL and Minecraft set it."""
-SMALLEST, LARGEST = 64, 2048
 DAY = 24000
 """Ticks."""
 _SWING_TICKS = 6
 _WATER, _LAVA = 1, 2
-
-
-def ready() -> None:
-    """Compile the loops, or load them from numba's cache, by drawing nothing: the first picture then takes no longer."""
-    light, queue = np.zeros((3, 3, 3), dtype=np.uint8), np.zeros(8, dtype=np.int32)
-    ATLAS.update()
-    blocks = np.zeros(1, dtype=np.uint16)
-    kernel.spread_light(blocks, 1, 1, 1, ATLAS.clear, ATLAS.glow, light, queue)
 
 
 class Renderer:
@@ -43,9 +36,7 @@ class Renderer:
     """
 
     def __init__(self, size: tuple[int, int] = SCREEN) -> None:
-        """``size``: width and height in pixels, each 64…2048; raises ``ValueError`` for another."""
-        if not all(SMALLEST <= side <= LARGEST for side in size):
-            raise ValueError(f"size: got {size[0]}×{size[1]}; expected {SMALLEST}…{LARGEST} pixels a side")
+        """``size``: width and height in pixels."""
         self.size = size
         width, height = size
         self.depth = np.full((height, width), kernel.FAR)
@@ -55,9 +46,9 @@ class Renderer:
         self._near = np.full((height, width), kernel.FAR)
         self._hud = Hud()
         self._layer: tuple[Any, NDArray[np.uint8]] | None = None
-        self._light: NDArray[np.uint8] | None = None
-        self._queue = np.zeros(0, dtype=np.int32)
-        self._lit: tuple[int, int] | None = None
+        self._light, self._queue = np.zeros((0, 0, 0), dtype=np.uint8), np.zeros(0, dtype=np.int32)
+        self._lit: tuple[Grid, int] | None = None
+        """The grid, and its version, that the light is of."""
         self._top = 0
         """Layers of the grid that have a block, or lie under one: above there is air alone."""
         tall = math.tan(math.radians(FOV / 2))
@@ -65,34 +56,38 @@ class Renderer:
 
     def render(self, world: World) -> NDArray[np.uint8]:
         """Return the picture [height, width, 3] of a world."""
-        ATLAS.update()
         grid = world.grid
-        sx, sy, sz = grid.size
-        blocks = np.frombuffer(grid.blocks, dtype=np.uint16)
-        light = self._lighting(world, blocks)
-        ex, ey, ez = world.eye()
-        eye = np.array([ex - grid.origin[0], ey - grid.origin[1], ez - grid.origin[2]])
-        frame = _frame(world)
+        light = self._lighting(grid)
+        eye, frame = np.array(world.eye()) - grid.origin, _frame(world)
         look, lut, fog = _surroundings(world, eye)
-        width, height = self.size
-        colour = np.zeros((height, width, 3), dtype=np.uint8)
+        colour = np.zeros((self.size[1], self.size[0], 3), dtype=np.uint8)
         self.depth.fill(kernel.FAR)
-        prims = self._entities(world, light, lut)
-        if prims.boxes:
-            kernel.entities(*prims.arrays(), ATLAS.texels, eye, frame, self._tans, width, height, self.depth, colour)
-        kernel.cast(
-            blocks, sx, self._top, sz, ATLAS.kind, ATLAS.faces, ATLAS.first, ATLAS.count, ATLAS.boxes, ATLAS.texels, light, lut,
-            eye, frame, self._tans, look, fog, _marked(world), _CRACKS, width, height, self.depth, colour, self.picked,
-        )  # fmt: skip
+        self._boxes(self._entities(world, light, lut), eye, frame, self.depth, colour)
+        self.blocks(grid, eye, frame, look, lut, fog, _marked(world), colour)
         if world.inventory.window is None and not world.dead:
             self._near.fill(kernel.FAR)
-            hand = _hand(world, eye, frame, _light_at(light, lut, eye))
-            kernel.entities(*hand.arrays(), ATLAS.texels, eye, frame, self._tans, width, height, self._near, colour)
+            self._boxes(_hand(world, eye, frame, _light_at(light, lut, eye)), eye, frame, self._near, colour)
         if world.hurt > 5 or world.dead:
             share = 0.45 if world.dead else 0.05 * (world.hurt - 5)
             colour[:] = colour * (1.0 - share) + np.array([150.0, 12.0, 8.0]) * share
         kernel.lay_over(self._overlay(world), colour)
         return colour
+
+    def blocks(
+        self, grid: Grid, eye: Floats, frame: Floats, look: Floats, lut: Floats, fog: Floats, marked: NDArray[np.int64],
+        colour: NDArray[np.uint8],
+    ) -> None:  # fmt: skip
+        """Draw a grid's blocks into ``colour``, :attr:`depth` and :attr:`picked`; arguments as :func:`kernel.cast` has them."""
+        light = self._lighting(grid)
+        kernel.cast(
+            np.frombuffer(grid.blocks, dtype=np.uint16), grid.size[0], self._top, grid.size[2],
+            ATLAS.kind, ATLAS.faces, ATLAS.first, ATLAS.count, ATLAS.boxes, ATLAS.texels, light, lut,
+            eye, frame, self._tans, look, fog, marked, _CRACKS, *self.size, self.depth, colour, self.picked,
+        )  # fmt: skip
+
+    def _boxes(self, prims: models.Prims, eye: Floats, frame: Floats, depth: Floats, colour: NDArray[np.uint8]) -> None:
+        if prims.boxes:
+            kernel.entities(*prims.arrays(), ATLAS.texels, eye, frame, self._tans, *self.size, depth, colour)
 
     def _overlay(self, world: World) -> NDArray[np.uint8]:
         key = self._hud.key(world)
@@ -105,21 +100,22 @@ class Renderer:
             self._layer = (key, layer)
         return self._layer[1]
 
-    def _lighting(self, world: World, blocks: NDArray[np.uint16]) -> NDArray[np.uint8]:
-        grid = world.grid
+    def _lighting(self, grid: Grid) -> NDArray[np.uint8]:
+        """Return the light of a grid, spread anew when a block has changed."""
+        ATLAS.update()
         sx, sy, sz = grid.size
         shape = (sy + 2, sz + 2, sx + 2)
-        if self._light is None or self._light.shape != shape:
+        if self._light.shape != shape:
             self._light, self._queue = np.zeros(shape, dtype=np.uint8), np.zeros(4 * sx * sy * sz, dtype=np.int32)
             self._lit = None
-        key = (id(grid), grid.version)
-        if self._lit != key:
+        if self._lit is None or self._lit[0] is not grid or self._lit[1] != grid.version:
+            blocks = np.frombuffer(grid.blocks, dtype=np.uint16)
             kernel.spread_light(blocks, sx, sy, sz, ATLAS.clear, ATLAS.glow, self._light, self._queue)
-            self._lit, self._lit_grid = key, grid  # the grid is kept, so that its id stays its own
+            self._lit = (grid, grid.version)
             self._top = int(np.flatnonzero(blocks.reshape(sy, -1).any(axis=1)).max(initial=0)) + 1
         return self._light
 
-    def _entities(self, world: World, light: NDArray[np.uint8], lut: NDArray[np.float64]) -> models.Prims:
+    def _entities(self, world: World, light: NDArray[np.uint8], lut: Floats) -> models.Prims:
         prims = models.Prims()
         ox, oy, oz = world.grid.origin
         for mob in world.mobs:
@@ -139,7 +135,7 @@ class Renderer:
         return prims
 
 
-def _frame(world: World) -> NDArray[np.float64]:
+def _frame(world: World) -> Floats:
     """Return rows right, up, forward."""
     forward = world.view()
     sin, cos = world.yaw_sin_cos()
@@ -152,7 +148,7 @@ def _frame(world: World) -> NDArray[np.float64]:
     return np.array([right, up, forward])
 
 
-def _light_at(light: NDArray[np.uint8], lut: NDArray[np.float64], at: Any) -> tuple[float, float, float]:
+def _light_at(light: NDArray[np.uint8], lut: Floats, at: Any) -> tuple[float, float, float]:
     y, z, x = (
         min(max(math.floor(value) + 1, 0), side - 1)
         for value, side in zip((at[1], at[2], at[0]), light.shape, strict=True)
@@ -175,7 +171,7 @@ _TORCHLIGHT = np.array([1.0, 0.88, 0.7])
 _NIGHT, _NOON = np.array([0.16, 0.18, 0.28]), np.array([1.0, 1.0, 1.0])
 
 
-def _surroundings(world: World, eye: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _surroundings(world: World, eye: Floats) -> tuple[Floats, Floats, Floats]:
     """Return what :func:`kernel.sky` looks like now, the factor of each light value, and the fog's distances."""
     angle, day = daylight(world.time)
     sky_tone = _NIGHT + (_NOON - _NIGHT) * day
@@ -190,7 +186,9 @@ def _surroundings(world: World, eye: NDArray[np.float64]) -> tuple[NDArray[np.fl
     fog = np.array([0.55 * far, 1.15 * far])
     inside = FLUID[world.grid.get(*(math.floor(c) for c in world.eye()))]
     if inside:
-        tone = np.array([26.0, 58.0, 140.0]) * (0.25 + 0.75 * day) if inside == _WATER else np.array([200.0, 70.0, 10.0])
+        tone = (
+            np.array([26.0, 58.0, 140.0]) * (0.25 + 0.75 * day) if inside == _WATER else np.array([200.0, 70.0, 10.0])
+        )
         zenith, horizon = tone, tone
         fog = np.array([0.0, 16.0 if inside == _WATER else 2.0])
     look[0:3], look[3:6] = np.clip(zenith, 0, 255), np.clip(horizon, 0, 255)
@@ -224,7 +222,7 @@ def _cracks() -> NDArray[np.int64]:
 _CRACKS = _cracks()
 
 
-def _hand(world: World, eye: NDArray[np.float64], frame: NDArray[np.float64], light: tuple[float, float, float]) -> models.Prims:
+def _hand(world: World, eye: Floats, frame: Floats, light: tuple[float, float, float]) -> models.Prims:
     """Return the arm, or what is held, in front of the eye."""
     prims = models.Prims()
     held = world.inventory.held()
@@ -254,7 +252,7 @@ def _hand(world: World, eye: NDArray[np.float64], frame: NDArray[np.float64], li
     return prims
 
 
-def _spun(frame: NDArray[np.float64], yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+def _spun(frame: Floats, yaw: float, pitch: float, roll: float) -> Floats:
     """Return the camera's axes turned about up, then right, then forward."""
     x, y, z = frame
     x, z = math.cos(yaw) * x + math.sin(yaw) * z, -math.sin(yaw) * x + math.cos(yaw) * z

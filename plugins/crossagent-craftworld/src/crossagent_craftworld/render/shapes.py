@@ -49,7 +49,7 @@ _EVEN: dict[str, str] = {
     "vine": "blades:vine", "lily_pad": "lily:lily", "redstone_wire": "wire:wire", "fire": "fire:fire", "target": "target:target",
     "soul_fire": "fire:soul", "nether_portal": "portal:nether", "end_portal": "portal:end", "end_gateway": "portal:end",
     "scaffolding": "scaffold:scaffold", "dragon_egg": "dragon_egg:egg", "brick_wall": "bricks:bricks", "stone": "stone:stone",
-    "infested_stone": "stone:stone", "ancient_debris": "ore:ancient_debris", "note_block": "barrel:top", "jukebox": "barrel:top",
+    "infested_stone": "stone:stone", "ancient_debris": "ore:ancient_debris", "note_block": "machine:note", "jukebox": "barrel:top",
     "water": "water:water", "dried_kelp_block": "plain:green", "glass": "glass:glass", "glass_pane": "glass:glass",
     "gilded_blackstone": "ore:nether_gold", "honeycomb_block": "bricks:honey", "end_rod": "fine:bone", "turtle_egg": "fine:bone",
     "lantern": "lamp:glowstone", "soul_lantern": "lamp:sea_lantern", "cocoa": "plain:brown", "flower_pot": "terracotta:pot",
@@ -241,7 +241,9 @@ def _thin(name: str, outlines: tuple[Box, ...], given: Mapping[str, str]) -> tup
             return ((x0, y0, 0.375, x1, y1, 0.625) if props.get("axis") == "x" else (0.375, y0, z0, 0.625, y1, z1),)
         sides = {"north": (x0, y0, z0, x1, y1, z0 + 0.05), "south": (x0, y0, z1 - 0.05, x1, y1, z1),
                  "west": (x0, y0, z0, x0 + 0.05, y1, z1), "east": (x1 - 0.05, y0, z0, x1, y1, z1)}  # fmt: skip
-        return tuple(box for side, box in sides.items() if props.get(side) == "true") or ((x0, y1 - 0.05, z0, x1, y1, z1),)
+        return tuple(box for side, box in sides.items() if props.get(side) == "true") or (
+            (x0, y1 - 0.05, z0, x1, y1, z1),
+        )
     return outlines
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crossagent_craftworld.render import blockart, paint, shapes
 from crossagent_craftworld.render.paint import DYES, METALS, SIZE, WOODS, Colour, Picture, named, noise
-from crossagent_minecraft_data.blocks import BLOCKS
+from crossagent_minecraft_data.blocks import BLOCKS, default_properties
 
 _Y, _X = np.mgrid[0:SIZE, 0:SIZE].astype(np.float64)
 
@@ -170,12 +170,18 @@ def icon(item: str) -> NDArray[np.uint8]:
     if drawing is not None:
         return paint.done(_draw(*drawing))
     if item in BLOCKS:
-        keys = shapes.faces(item)
+        keys = item_faces(item)
         if flat_block(item):
             return blockart.texture(keys[0])
         return paint.done(_cube(item, keys))
     tone: Colour = (120 + 100 * noise(item)[0, 0], 120 + 100 * noise(item)[0, 1], 120 + 100 * noise(item)[0, 2])
     return paint.done(_draw("bag", tone, _darker(tone), _lighter(tone)))
+
+
+def item_faces(item: str) -> shapes.Faces:
+    """Return the textures of a block as an item, its front turned to whoever looks at it."""
+    facing = "up" if item.endswith("piston") else "south"
+    return shapes.faces(f"{item}[facing={facing}]" if "facing" in default_properties(item) else item)
 
 
 def flat_block(name: str) -> bool:
@@ -222,8 +228,9 @@ def _drawing(item: str) -> tuple[str, Colour, Colour, Colour] | None:
     if last in ("bed", "banner"):
         return last, named(item, DYES) or (200, 200, 200), (150, 112, 66), (240, 240, 240)
     if last in ("head", "skull"):
-        tone = tuple(float(c) for c in blockart.texture(f"skull:{item}")[0, 8, :3])
-        return "skull", tone, _darker(tone), _lighter(tone)  # type: ignore[arg-type]
+        red, green, blue = (float(c) for c in blockart.texture(f"skull:{item}")[0, 8, :3])
+        tone = (red, green, blue)
+        return "skull", tone, _darker(tone), _lighter(tone)
     if last == "dye":
         tone = DYES[head]
         return "dust", tone, _darker(tone), _lighter(tone)
@@ -235,8 +242,8 @@ def _drawing(item: str) -> tuple[str, Colour, Colour, Colour] | None:
         spots = noise(item)[0]
         return "disc", (60 + 190 * spots[0], 60 + 190 * spots[1], 60 + 190 * spots[2]), _STICK, (255, 255, 255)
     if last == "minecart":
-        tones = {"chest": (164, 132, 80), "furnace": (90, 90, 90), "tnt": (208, 56, 40), "hopper": (60, 60, 64)}
-        return "cart", tones.get(head, (150, 120, 100)), (108, 108, 112), (200, 200, 200)
+        load = {"chest": (164, 132, 80), "furnace": (90, 90, 90), "tnt": (208, 56, 40), "hopper": (60, 60, 64)}
+        return "cart", load.get(head, (150, 120, 100)), (108, 108, 112), (200, 200, 200)
     if last == "bucket":
         fish = {"cod": (180, 154, 120), "salmon": (176, 72, 64), "pufferfish": (232, 204, 60)}
         return "bucket", (200, 200, 200), (200, 200, 200), fish.get(head, (232, 132, 44))
@@ -321,7 +328,9 @@ def _cube(item: str, keys: shapes.Faces) -> Picture:
             inside = (x >= x0 - e) & (x <= x1 + e) & (y >= y0 - e) & (y <= y1 + e) & (z >= z0 - e) & (z <= z1 + e)
             near = x + y + z
             inside &= near > depth
-            texel = texture[np.clip((t * 16).astype(int), 0, 15), np.clip((s * 16).astype(int), 0, 15)].astype(np.float64)
+            texel = texture[np.clip((t * 16).astype(int), 0, 15), np.clip((s * 16).astype(int), 0, 15)].astype(
+                np.float64
+            )
             inside &= texel[..., 3] > 20
             out[inside, :3] = texel[inside, :3] * light
             out[inside, 3] = 255
