@@ -26,7 +26,7 @@ from crossagent.rollout.explore import draw_space, explored_turn, header_logprob
 from crossagent.rollout.store import load_trajectories, save_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig, StrlConfig
-from crossagent.training.grpo import GRPOModule, exploration_weights, train_grpo
+from crossagent.training.grpo import GRPOModule, _Totals, exploration_weights, train_grpo
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource, StrlSource
 from crossagent.types import StopReason, Trajectory, Turn
@@ -220,6 +220,23 @@ def test_a_drawn_header_is_weighed_where_headers_do_not_train(one_sided: Path, p
         paid.append(exploration_weights(rows, module.score(rows).old))
     assert len(paid[0]) == 12
     assert paid[1] == pytest.approx(paid[0], rel=1e-5)
+
+
+def test_the_uniform_draw_is_no_difference_between_sampler_and_trainer_to_correct(
+    one_sided: Path, pool: WorkerPool
+) -> None:
+    losses = []
+    for importance, level in (("none", "token"), ("truncate", "token"), ("truncate", "sequence"), ("mask", "sequence")):
+        policy = Policy.load(one_sided)
+        config = replace(PLAY, explore_members=2, importance=importance, importance_level=level, entropy_coef=0.0)
+        module = GRPOModule(policy, mtrl(policy, pool, config), config)
+        scored = module.score(rows_from_trajectories(module.source.play(0).trajectories))
+        assert any(any(row.explored) for row in scored.rows)
+        for number, row in enumerate(scored.rows):
+            scored.rows[number] = replace(row, advantages=(1.0,) * len(row))
+        with torch.no_grad():
+            losses.append(sum(map(float, module.losses(scored, range(len(scored.rows)), _Totals(), True))))
+    assert losses[1:] == pytest.approx(losses[:1] * 3, rel=1e-3)
 
 
 def test_training_with_explorers_logs_it_and_multiplies_their_advantages(

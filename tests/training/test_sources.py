@@ -86,6 +86,7 @@ def test_members_share_task_seed_and_state_and_iterations_do_not(learner: Path, 
         assert len(starts) == 6
         assert sorted(task for _, task, _, _ in starts) == sorted(task.name for task in toy_tasks())
     assert not {t.seed for t in first.trajectories} & {t.seed for t in second.trajectories}
+    assert min(first.metrics["time/generate"], first.metrics["time/environment"]) > 0
     for trajectory, rewards in zip(first.trajectories, first.rewards, strict=True):
         expected = trajectory.success - trajectory.weighted_cost(LAMBDA) - 0.1 * trajectory.invalid_turns
         assert sum(rewards) == pytest.approx(expected)
@@ -170,6 +171,7 @@ def test_strl_rewards_what_comes_to_the_demonstrated_action(
     played = source.play(0)
     assert len(played.trajectories) == 96
     assert 0 < played.metrics["strl/two_spaces_can_earn"] <= 1
+    assert min(played.metrics["time/generate"], played.metrics["time/environment"]) > 0
     hits = [t for t in played.trajectories if t.success]
     assert hits
     for trajectory, rewards in zip(played.trajectories, played.rewards, strict=True):

@@ -265,21 +265,13 @@ class GRPOModule(lightning.LightningModule):
         """Yield the loss of each micro-batch of one optimiser step; they add up to the loss of the step."""
         c = self.config
         rows = [scored.rows[i] for i in indices]
-        tokens: dict[int, int] = {}
-        turns: dict[int, set[int]] = {}
-        for row in rows:
-            tokens[row.trajectory] = tokens.get(row.trajectory, 0) + row.trained_tokens
-            turns.setdefault(row.trajectory, set()).update(t for t in row.turns if t >= 0)
-        normaliser = float(sum(tokens.values()) if c.aggregation == "token-mean" else len(tokens))
+        length = sequence_lengths(rows, "turns" if c.aggregation == "seq-mean-turn-mean" else "tokens")
+        divisor = normaliser(rows, c.aggregation)
         wants_entropy = c.entropy_coef > 0 or c.old_logprobs == "sampler"  # else the old pass has taken it
         for part in micro_batches(rows, c.micro_batch_tokens):
             batch = self._collate([rows[i] for i in part])
             mask, width = batch.loss_mask, batch.input_ids.shape[1]
             old = _padded([scored.old[indices[i]] for i in part], width).to(mask.device)
-            length = [
-                len(turns[rows[i].trajectory]) if c.aggregation == "seq-mean-turn-mean" else tokens[rows[i].trajectory]
-                for i in part
-            ]
             output = self.policy.logprobs(
                 batch.input_ids,
                 batch.attention_mask,
@@ -314,8 +306,10 @@ class GRPOModule(lightning.LightningModule):
                 per_token * batch.weights,
                 mask,
                 c.aggregation,
-                normaliser=normaliser,
-                sequence_length=torch.tensor(length, dtype=torch.float32, device=mask.device),
+                normaliser=divisor,
+                sequence_length=torch.tensor(
+                    [length[rows[i].trajectory] for i in part], dtype=torch.float32, device=mask.device
+                ),
                 max_length=c.max_length,
             )
             with torch.no_grad():
@@ -469,6 +463,30 @@ def _summary(
     credit = [[a if keep[i] else float("nan") for a in advantages[i]] for i in shown]
     metrics |= space_metrics([played.trajectories[i] for i in shown], credit, source.spaces)
     return metrics | dict(played.metrics)
+
+
+def normaliser(rows: Sequence[Row], aggregation: str) -> float:
+    """Return what the loss of one optimiser step is divided by: its trained tokens (``token-mean``), else its trajectories.
+
+    Args:
+        rows: *All* rows of the step: of all its micro-batches, and of all processes, were there several. Under DDP, which
+            averages gradients over processes, a process's loss is then multiplied by their number.
+        aggregation: The recipe's.
+    """
+    if aggregation == "token-mean":
+        return float(sum(row.trained_tokens for row in rows))
+    return float(len({row.trajectory for row in rows}))
+
+
+def sequence_lengths(rows: Sequence[Row], unit: str) -> dict[int, int]:
+    """Return trajectory → its trained ``tokens`` or its ``turns``, over all of its rows: a trajectory is never split between
+    optimiser steps.
+    """
+    lengths: dict[int, int] = {}
+    for row in rows:
+        own = row.trained_tokens if unit == "tokens" else len({t for t in row.turns if t >= 0})
+        lengths[row.trajectory] = lengths.get(row.trajectory, 0) + own
+    return lengths
 
 
 def exploration_weights(rows: Sequence[Row], old: Sequence[Tensor]) -> dict[int, float]:

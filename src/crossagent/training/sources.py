@@ -302,6 +302,7 @@ class StrlSource:
         c = self.config
         first = iteration * c.groups
         states = [self.states[(first + k) % len(self.states)] for k in range(min(c.groups, len(self.states)))]
+        timing = Timing()
         judged, dropped = judge(
             states,
             c.group_size,
@@ -315,6 +316,7 @@ class StrlSource:
             seed=self.seed,
             step=iteration,
             explore=c.explore_members,
+            timing=timing,
         )
         trajectories = [
             _single_turn(one, g, m, self.spaces, self.prompt, m < c.explore_members)
@@ -330,7 +332,12 @@ class StrlSource:
                 reward if t.success else (reward[0] + credit,)
                 for t, reward, credit in zip(trajectories, rewards, credits, strict=True)
             )
-        metrics = {"rollout/groups": float(len(states)), "strl/states_dropped": float(dropped)}
+        metrics = {
+            "rollout/groups": float(len(states)),
+            "strl/states_dropped": float(dropped),
+            "time/generate": timing.generate_s,
+            "time/environment": timing.environment_s,
+        }
         if judged:
             right = [
                 {low.space for low, reward in zip(one.lowered, one.rewards, strict=True) if reward} for one in judged
