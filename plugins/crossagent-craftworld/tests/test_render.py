@@ -22,6 +22,7 @@ from crossagent_craftworld.parity.motion import REACH, build
 from crossagent_craftworld.render import blockart, kernel, models, shapes, sprites
 from crossagent_craftworld.render.hud import Hud
 from crossagent_craftworld.render.renderer import Renderer, daylight
+from crossagent_craftworld.shots import Shot
 from crossagent_craftworld.world import EYE
 from crossagent_minecraft_data.blocks import BLOCKS
 from crossagent_minecraft_data.entities import MOBS
@@ -161,6 +162,19 @@ def test_a_mob_is_seen_before_the_block_behind_it_and_hidden_by_one_before_it():
     hidden = renderer.render(world)
     assert renderer.picked[32, 32] == world.grid.index(x, 6, z + 5)
     assert (hidden[32, 32] == empty[32, 32]).all()
+
+
+@pytest.mark.parametrize(
+    "kind", ["arrow", "potion", "small_fireball", "fireball", "wither_skull", "shulker_bullet", "fangs"]
+)
+def test_what_flies_is_seen(kind):
+    env = world_with({})
+    clearing(env)
+    world, renderer = env.world, Renderer(SCREEN)
+    assert (renderer.picked == -2).sum() == 0
+    world.shots.append(Shot(kind, (world.body.x, world.body.y + 1.5, world.body.z + 3), (0.1, 0.2, -0.5), 1.0))
+    renderer.render(world)
+    assert (renderer.picked == -2).sum() > 100
 
 
 def test_a_mob_in_water_is_seen_through_the_water():

@@ -94,7 +94,7 @@ class CraftWorldEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         parts: dict[str, Any] = {"pov": seen.image, "text": seen.text}
         return {name: parts[name] for name in self._shown}
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Return the picture [height, width, 3] in the mode ``rgb_array``."""
         return self.world.view.picture(self.world.world) if self.render_mode == "rgb_array" else None
 

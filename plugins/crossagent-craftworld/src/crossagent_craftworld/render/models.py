@@ -16,6 +16,7 @@ from crossagent_craftworld.render.paint import Colour, Picture, noise
 
 if TYPE_CHECKING:
     from crossagent_craftworld.mobs import Mob
+    from crossagent_craftworld.shots import Shot
 
 Box = tuple[float, float, float, float, float, float]
 Turn = NDArray[np.float64]
@@ -540,6 +541,29 @@ def add_item(
     kind, faces = item_textures(item)
     for box in item_boxes(item, size):
         prims.add(kind, at, box, turn, faces, light)
+
+
+_SHOTS: dict[str, tuple[str, float]] = {
+    "arrow": ("arrow", 0.5), "potion": ("splash_potion", 0.4), "small_fireball": ("fire_charge", 0.4), "fireball": ("fire_charge", 1.0),
+    "wither_skull": ("coal_block", 0.32), "shulker_bullet": ("purpur_block", 0.3), "fangs": ("bone_block", 0.6),
+}  # fmt: skip
+"""What flies → the item it looks like, and its size in blocks."""
+
+
+def add_shot(prims: Prims, shot: Shot, light: tuple[float, float, float]) -> None:
+    """Add what flies: flat things along their way, head first."""
+    item, size = _SHOTS[shot.kind]
+    if shot.kind == "fangs":
+        add_item(prims, item, (shot.x, shot.y + size / 2, shot.z), turned(0.0), size, light)
+        return
+    # an icon's head is its upper right corner: the corner points ahead when x and y are half ahead, half across
+    flat = math.hypot(shot.vx, shot.vz)
+    ahead = np.array([shot.vx, shot.vy, shot.vz]) / max(1e-9, math.hypot(flat, shot.vy))
+    side = np.array([shot.vz, 0.0, -shot.vx]) / flat if flat > 1e-9 else np.array([1.0, 0.0, 0.0])
+    up = np.cross(ahead, side)
+    half = math.sqrt(0.5)
+    turn = np.array([half * (ahead + up), half * (ahead - up), side]) if item == "arrow" else turned(0.05 * shot.age)
+    add_item(prims, item, (shot.x, shot.y, shot.z), turn, size, light)
 
 
 def arm_texture() -> int:

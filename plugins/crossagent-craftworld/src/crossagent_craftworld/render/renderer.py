@@ -130,6 +130,8 @@ class Renderer:
             for i in range(1 + (drop.count > 1) + (drop.count > 16)):
                 at = (b.x + 0.06 * i, b.y + lift + 0.02 + 0.05 * i, b.z + 0.05 * i)
                 models.add_item(prims, drop.item, at, turn, size, tone)
+        for shot in world.shots:
+            models.add_shot(prims, shot, _light_at(light, lut, (shot.x - ox, shot.y - oy, shot.z - oz)))
         if (ox, oy, oz) != (0, 0, 0):
             prims.boxes = [(k, x - ox, y - oy, z - oz, *rest) for k, x, y, z, *rest in prims.boxes]
         return prims
