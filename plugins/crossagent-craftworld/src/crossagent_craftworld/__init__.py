@@ -4,6 +4,14 @@ from crossagent.plugin import EnvironmentSpec, hookimpl
 
 CROSSAGENT_CONTRACT = "1.0"
 
+try:
+    import gymnasium
+except ImportError:  # an optional extra
+    pass
+else:
+    if "CraftWorld-v0" not in gymnasium.registry:
+        gymnasium.register("CraftWorld-v0", "crossagent_craftworld.gym:CraftWorldEnv")
+
 
 @hookimpl
 def crossagent_environments() -> list[EnvironmentSpec]:

@@ -1,6 +1,6 @@
 """The state of one episode and the only way it changes: :meth:`World.tick`.
 
-Order of a tick: camera → hotbar, inventory, drop keys → ray → attack, use → the player's motion → mobs → items → furnaces → time.
+Order of a tick: camera → hotbar, inventory, drop keys → ray → attack, use → the player's motion → mobs → shots → items → furnaces → time.
 Yaw and pitch are kept in whole mouse pixels (0.15° each), so that turning is exact.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from crossagent.plugin import RawTick
-from crossagent_craftworld import digging, drops, hands, harm, keyboard, mobs, physics, player
+from crossagent_craftworld import digging, drops, hands, harm, keyboard, mobs, physics, player, shots
 from crossagent_craftworld.grid import Cell, Grid
 from crossagent_craftworld.hunger import Hunger
 from crossagent_craftworld.inventory import Inventory
@@ -77,6 +77,8 @@ class World:
         self.inventory = Inventory()
         self.mobs: list[Mob] = []
         self.drops: list[drops.Drop] = []
+        self.shots: list[shots.Shot] = []
+        """What mobs have shot and what they cast."""
         self.health = 20.0
         self.hunger = Hunger() if hunger else None
         self.time = 0
@@ -194,8 +196,11 @@ class World:
         harm.tick(self)
         if self.mobs:
             for mob in list(self.mobs):
-                mob.tick(self)
+                if mob.health > 0:
+                    mob.tick(self)
             self.moved += 1
+        if self.shots:
+            shots.tick(self)
         if self.drops:
             drops.tick(self)
         if inventory.furnaces:
@@ -231,7 +236,10 @@ class World:
         )  # fmt: skip
 
     def _things(self) -> tuple[Any, ...]:
-        return (tuple([m.save() for m in self.mobs]), tuple([d.save() for d in self.drops]))
+        return (
+            tuple([m.save() for m in self.mobs]), tuple([d.save() for d in self.drops]),
+            tuple([s.save() for s in self.shots]),
+        )  # fmt: skip
 
     def load(self, state: tuple[Any, ...]) -> None:
         """Go back to a :meth:`save`, of this world only."""
@@ -249,6 +257,7 @@ class World:
         self.inventory.load(inventory)
         self.mobs = [Mob.load(s) for s in things[0]]
         self.drops = [drops.Drop.load(s) for s in things[1]]
+        self.shots = [shots.Shot.load(s) for s in things[2]]
         self.moved += 1
 
     def canonical(self) -> tuple[Any, ...]:
