@@ -181,7 +181,7 @@ def test_what_is_relabelled_is_balanced(
             left[turn.space] = left.get(turn.space, 0) - wanted
             turns.append(turn if wanted else replace(turn, error="not this one"))
         few.append(replace(demo, turns=tuple(turns)))
-    sampler = ScriptedSampler(["no action"], eot_id=EOT, encode=lambda text: tuple(map(ord, text)))
+    sampler = ScriptedSampler(["no action"] * 15, eot_id=EOT, encode=lambda text: tuple(map(ord, text)))
     result, stats = relabel(
         few, RelabelConfig(states=99, samples=1, balance=balance), tasks={t.name: t for t in toy_tasks() + toy_tasks("demo")},
         spaces=SPACES, pool=pool, sampler=sampler, prompt=Letters(), params=SamplingParams(1.0, 99), seed=0,
