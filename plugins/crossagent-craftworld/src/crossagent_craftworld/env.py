@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from crossagent.plugin import Environment, Event, Observation, RawTick, Task
-from crossagent_craftworld import observe, setup, terrain
+from crossagent_craftworld import setup, terrain
 from crossagent_craftworld.interfaces import ControlInterface, PointerInterface
 from crossagent_craftworld.mobs import DIFFICULTY
+from crossagent_craftworld.render.view import View
 from crossagent_craftworld.skills import SkillsInterface
 from crossagent_craftworld.world import World
+from crossagent_minecraft_data.windows import SCREEN
 
 
 class CraftWorld(Environment):
-    """An embedded 3-D block world with Minecraft 1.16.5's numbers, one player and a text observation.
+    """An embedded 3-D block world with Minecraft 1.16.5's numbers, one player, observed as text or as a picture.
 
     Args:
         skills: ``basic`` (what a small library offers: see docs/craftworld-interfaces.md) or ``full`` (crafting at a
@@ -26,6 +29,8 @@ class CraftWorld(Environment):
         width: Blocks along a side of a landscape, 32…128.
         difficulty: Scales what mobs deal: peaceful, easy, normal, hard.
         hunger: Whether the player tires, has to eat, and heals by food; without it he heals 1 per 80 ticks.
+        observation: ``text``, ``pixels`` (the text is empty) or ``both``.
+        image_size: Width and height of the picture, 64…2048 each.
     """
 
     name = "craftworld"
@@ -39,8 +44,11 @@ class CraftWorld(Environment):
         width: int = 48,
         difficulty: str = "easy",
         hunger: bool = False,
+        observation: str = "text",
+        image_size: Sequence[int] = SCREEN,
     ) -> None:
         super().__init__()
+        self.view = View(observation, image_size)
         if skills not in ("basic", "full"):
             raise ValueError(f"skills: got {skills!r}; expected 'basic' or 'full'")
         if camera_quantum < 1 or 2400 % camera_quantum:
@@ -111,8 +119,8 @@ class CraftWorld(Environment):
             self.truncated = True
 
     def observe(self) -> Observation:
-        """Return the text of what the player sees."""
-        return Observation(observe.text(self.world, self.camera_quantum, self.camera_limit))
+        """Return what the player sees, as text, pixels or both."""
+        return self.view.observe(self.world, self.camera_quantum, self.camera_limit)
 
     def interface(self, name: str) -> Any:
         """Return ``control``, ``pointer`` or ``skills``; ``KeyError`` otherwise."""
