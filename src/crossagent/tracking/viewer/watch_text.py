@@ -128,7 +128,9 @@ def _table(title: str, *columns: str, right: int = 0) -> Table:
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     for number, column in enumerate(columns):
         side: Literal["left", "right"] = "right" if number >= len(columns) - right else "left"
-        table.add_column(Text(column, no_wrap=True), justify=side, no_wrap=column not in SHRINK, min_width=min(len(column), 6))
+        table.add_column(
+            Text(column, no_wrap=True), justify=side, no_wrap=column not in SHRINK, min_width=min(len(column), 6)
+        )
     return table
 
 
