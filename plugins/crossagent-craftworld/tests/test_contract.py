@@ -7,6 +7,6 @@ from crossagent_craftworld.suite import suite
 
 
 def test_check_environment():
-    spec, _ = crossagent_environments()
+    (spec,) = crossagent_environments()
     findings = check_environment(CraftWorld(), suite(), spec)
     assert not findings, "\n".join(str(finding) for finding in findings)

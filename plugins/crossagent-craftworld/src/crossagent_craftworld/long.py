@@ -1,61 +1,37 @@
-"""Long tasks, from nothing: wood, table, pickaxe, stone, furnace, iron. An environment of their own, ``craftworld-long``.
+"""Long tasks, from nothing: wood, table, pickaxe, stone, furnace, iron. Listed with ``tasks: long`` or ``all``.
 
 They are ours, not the benchmark's, and play in the biomes, where every landscape has what they need.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
+from collections.abc import Mapping
 
 from crossagent.plugin import Task
-from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.phrases import instruction
-from crossagent_craftworld.suite import Suite
 
-ENVIRONMENT = "craftworld-long"
-_GOALS: dict[str, tuple[str, int, int]] = {
-    "crafting_table": ("craft_item", 40, 1200),
-    "wooden_pickaxe": ("craft_item", 60, 2000),
-    "stone_pickaxe": ("craft_item", 80, 3000),
-    "torch": ("craft_item", 80, 3000),
-    "furnace": ("craft_item", 100, 4000),
-    "iron_ingot": ("smelt_item", 150, 6000),
-    "bucket": ("craft_item", 200, 8000),
-    "iron_pickaxe": ("craft_item", 200, 8000),
+LISTS = ("benchmark", "long", "all")
+CATEGORY = "long"
+GOALS: Mapping[str, tuple[str, int, int]] = {
+    "crafting_table": ("craft_item", 600, 2400),
+    "wooden_pickaxe": ("craft_item", 800, 3200),
+    "stone_pickaxe": ("craft_item", 1000, 4000),
+    "torch": ("craft_item", 1000, 4000),
+    "furnace": ("craft_item", 1000, 4000),
+    "iron_ingot": ("smelt_item", 1500, 6000),
+    "bucket": ("craft_item", 2000, 8000),
+    "iron_pickaxe": ("craft_item", 2000, 8000),
 }
-"""item → event, turns of skills, ticks."""
+"""item → event, turns, ticks."""
+_SHORT = ("crafting_table", "wooden_pickaxe")
 
 
-class CraftWorldLong(CraftWorld):
-    """CraftWorld in the biomes, with the full skill library unless told otherwise."""
-
-    name = ENVIRONMENT
-
-    def __init__(self, skills: Any = "full", terrain: str = "biomes", **options: Any) -> None:
-        super().__init__(skills=skills, terrain=terrain, **options)
-
-
-@cache
-def _build() -> Suite:
-    tasks = []
-    for item, (event, turns, ticks) in _GOALS.items():
+def tasks(env: str, phrasing: str) -> list[Task]:
+    """Return the long tasks; the two shortest are in ``long_train``, the others in ``long_ood``."""
+    out = []
+    for item, (event, turns, ticks) in GOALS.items():
         setup = {"goal": {"event": event, "name": item}, "long": True, "terrain": "biomes"}
-        tasks.append(
-            Task(
-                name=f"long:{item}",
-                category="long",
-                instruction=f"from nothing, {instruction(event, item)}",
-                env=ENVIRONMENT,
-                setup=setup,
-                max_turns=turns,
-                max_ticks=ticks,
-                splits=("train",) if item in ("crafting_table", "wooden_pickaxe") else ("ood",),
-            )
-        )
-    return Suite(sorted(tasks, key=lambda task: task.name))
-
-
-def suite(**options: Any) -> Suite:
-    """Return the suite."""
-    return _build()
+        told = f"from nothing, {instruction(event, item, phrasing)}"
+        split = "long_train" if item in _SHORT else "long_ood"
+        out.append(Task(f"long:{item}", CATEGORY, told, env, setup, turns, ticks, ("long", split)))
+    return out

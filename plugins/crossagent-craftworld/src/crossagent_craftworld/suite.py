@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from crossagent.plugin import Task
+from crossagent_craftworld import long
 from crossagent_craftworld.phrases import PHRASINGS, instruction
 from crossagent_craftworld.setups import Plan, plan
 from crossagent_minecraft_data.tasks import TaskFact, benchmark_tasks
@@ -96,8 +97,8 @@ def _demo(category: str, names: list[str]) -> set[str]:
 
 
 @cache
-def _build(phrasing: str) -> Suite:
-    rows = [(fact, plan(fact)) for fact in benchmark_tasks()]
+def _build(phrasing: str, listed: str) -> Suite:
+    rows = [(fact, plan(fact)) for fact in benchmark_tasks()] if listed != "long" else []
     demo: set[str] = set()
     for category in TRAIN:
         plain = [f.name for f, p in rows if f.category == category and not p.reason and not p.wide]
@@ -108,7 +109,9 @@ def _build(phrasing: str) -> Suite:
         split = "wide" if p.wide else "train" if train else "demo" if fact.name in demo else "ood"
         published = (PUBLISHED_SPLIT,) if fact.goal in PUBLISHED.get(_published_under(fact), ()) else ()
         tasks.append(_task(fact, p, () if p.reason else (split, *published), phrasing))
-    return Suite(tasks)
+    if listed != "benchmark":
+        tasks += long.tasks(ENVIRONMENT, phrasing)
+    return Suite(sorted(tasks, key=lambda task: task.name))
 
 
 def _published_under(fact: TaskFact) -> str:
@@ -118,8 +121,10 @@ def _published_under(fact: TaskFact) -> str:
     return "craft_item" if fact.category == "smelt_item" else fact.category
 
 
-def suite(phrasing: str = "plain", **options: Any) -> Suite:
-    """Return the suite; the environment's options change how tasks are solved and told, not which exist."""
+def suite(phrasing: str = "plain", tasks: str = "benchmark", **options: Any) -> Suite:
+    """Return the suite; the environment's other options change how tasks are solved, not which exist."""
     if phrasing not in PHRASINGS:
         raise ValueError(f"phrasing: got {phrasing!r}; expected one of {', '.join(PHRASINGS)}")
-    return _build(phrasing)
+    if tasks not in long.LISTS:
+        raise ValueError(f"tasks: got {tasks!r}; expected one of {', '.join(long.LISTS)}")
+    return _build(phrasing, tasks)
