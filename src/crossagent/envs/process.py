@@ -199,8 +199,9 @@ class ProcessWorker:
 
     def _time_left(self) -> float:
         """Return the seconds until this worker has hung: a job sets its own deadline, turn by turn, once it has begun."""
+        begun = self.jobs_begun()  # read before the deadline, which is written before it
         deadline = int(self._beat[DEADLINE])
-        if self.jobs_begun() <= self.answered:
+        if begun <= self.answered:
             deadline = max(deadline, self._begin_by)
         return (deadline - time.monotonic_ns()) / 1e9
 
@@ -222,7 +223,9 @@ class ProcessWorker:
             if dead:
                 return dead
             # A job that is about to begin has a nearer deadline than one that has not: look again after a turn's time.
-            left = [min(w._time_left(), w.limits.timeout_s) for w in busy] + ([] if until is None else [until - time.monotonic()])
+            left = [min(w._time_left(), w.limits.timeout_s) for w in busy] + (
+                [] if until is None else [until - time.monotonic()]
+            )
             ready = wait([w._connection for w in busy], timeout=max(0.0, min(left)) if left else None)  # type: ignore[misc]
             if ready:
                 return [w for w in busy if w._connection in ready]

@@ -38,7 +38,8 @@ class Beat:
         self._timeout_ns, self._reset_ns = int(timeout_s * 1e9), int(reset_timeout_s * 1e9)
 
     def job(self) -> None:
-        """Show that a job begins."""
+        """Show that a job begins. Its deadline first: who reads the number must not find the deadline of the job before."""
+        self.turn(starting=False)
         self.values[JOBS] += 1
 
     def turn(self, starting: bool) -> None:
@@ -63,7 +64,6 @@ class Worlds:
     def run(self, method: str, slot: int, args: tuple[Any, ...]) -> Answer:
         """Return ("ok", result), or (kind of failure, reason, traceback, fault)."""
         self.beat.job()
-        self.beat.turn(starting=False)
         before = resident_bytes()
         if method != "act":
             self._grown[slot] = 0
