@@ -221,12 +221,12 @@ class Rows(Cache):
         pk, pv = (buffer[plan.prefixes] for buffer in self.prefixes.layers[layer])
         prefixes, members = len(pk), plan.members
         there = query if plan.table is None else query[plan.table]
-        there = there.view(prefixes, members, shared, group * tokens, dim).transpose(1, 2)
+        there = there.reshape(prefixes, members, shared, group * tokens, dim).transpose(1, 2)
         there = there.reshape(prefixes, shared, members * group * tokens, dim)
         parts = _part(there, pk, pv, cap, self._prefix_bias(window), (members, group, tokens))
 
         def back(part: Tensor) -> Tensor:
-            part = part.view(prefixes, shared, members, group * tokens, -1).transpose(1, 2)
+            part = part.reshape(prefixes, shared, members, group * tokens, -1).transpose(1, 2)
             part = part.reshape(prefixes * members, shared, group * tokens, -1)
             return part if plan.place is None else part[plan.place]
 
@@ -236,7 +236,7 @@ class Rows(Cache):
         weight, own_weight = (top - highest).exp_(), (own_top - highest).exp_()
         total = total * weight + own_total * own_weight
         result = (found * (weight / total) + own_found * (own_weight / total)).to(query.dtype)
-        return result.view(batch, heads, tokens, dim).transpose(1, 2)
+        return result.reshape(batch, heads, tokens, dim).transpose(1, 2)
 
     def _own_bias(self, window: int | None) -> Tensor | None:
         """Return 0 or −∞ [row, 1, 1, tok, slot] for the suffix, None where every slot is open."""
