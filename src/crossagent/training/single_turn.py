@@ -15,7 +15,7 @@ from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space
-from crossagent.rollout.loop import PromptLike, space_openings
+from crossagent.rollout.loop import PromptLike, forget, space_openings
 from crossagent.seeding import derive, rng
 from crossagent.types import RawTick, Task
 
@@ -136,7 +136,9 @@ def judge(
         ]
         for index, state in enumerate(states)
     ]
+    forget(sampler)
     flat = sampler.sample([request for group in requests for request in group], params) if states else []
+    forget(sampler)
     samples = [flat[i * samples_each : (i + 1) * samples_each] for i in range(len(states))]
     texts = [[prompt.decode(sample.response_ids) for sample in group] for group in samples]
     answers = pool.spread(
