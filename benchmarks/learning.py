@@ -4,7 +4,8 @@
 
 SFT is trained once, with seed 0. From its checkpoint each seed trains three arms: ``mtrl`` (λ = --weight in every space), ``mtrl-free``
 (λ = 0) and ``strl-mtrl`` (STRL, relabel, then MTRL; λ = --weight). Every arm is evaluated in the same worlds, which no stage
-trains on. Overrides go to every run. A run that is complete is not run again; only rows, table and plot are rebuilt.
+trains on. Overrides go to every run. A run that is complete is not run again; only rows, table and plot are rebuilt. To train
+piece by piece: ``--arms mtrl --seeds 1 --only-train``; a row says the commit its run was begun with.
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ def main() -> int:
     parser.add_argument("--demonstrations", type=int, default=2500, help="for SFT; fewer leave more room to learn")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/learning")
     parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs")
+    parser.add_argument(
+        "--arms", type=lambda text: text.split(","), default=list(ARMS), help="with --only-train: which"
+    )
+    parser.add_argument("--only-train", action="store_true", help="rows, table and plot are left for later")
     args, overrides = parser.parse_known_args()
+    if unknown := set(args.arms) - set(ARMS):
+        parser.error(f"--arms: unknown {', '.join(sorted(unknown))}; expected some of {', '.join(ARMS)}")
     args.runs_dir = args.runs_dir.resolve()  # runs name each other by it
 
     from crossagent.recipe import load_recipe
@@ -52,19 +59,23 @@ def main() -> int:
     common = [*SPARE, f"evaluation.episodes={args.episodes}", f"runs_dir={args.runs_dir}", *overrides]
     base = args.runs_dir / f"{args.recipe.stem}-learning-sft"
     trained = [f"demonstrations.episodes={args.demonstrations}", "stages=[sft]", f"run_name={base.name}"]
-    train(args.recipe, [*common, *trained])
+    train(args.recipe, [*common, *trained], base)
     begin = [f"policy.model={base / SFT / 'checkpoint'}", f"demonstrations.file={base / 'demonstrations.parquet'}"]
 
     runs = {SFT: [base / SFT]}
     rows = [row(SFT, 0, base, trained)]
     for arm, stages in ARMS.items():
+        if args.only_train and arm not in args.arms:
+            continue
         price = 0.0 if arm == "mtrl-free" else args.weight
         for seed in args.seeds:
             run = args.runs_dir / f"{args.recipe.stem}-learning-{arm}-seed{seed}"
             own = [f"stages=[{','.join(stages)}]", f"seed={seed}", *(f"spaces.{s}.weight={price}" for s in spaces)]
-            train(args.recipe, [*common, *begin, *own, f"run_name={run.name}"])
+            train(args.recipe, [*common, *begin, *own, f"run_name={run.name}"], run)
             runs.setdefault(arm, []).append(run / stages[-1])
             rows.append(row(arm, seed, run, own))
+    if args.only_train:
+        return 0
     played = {arm: [episodes(stage) for stage in stages] for arm, stages in runs.items()}
     for each in rows:
         index = 0 if each["arm"] == SFT else args.seeds.index(each["seed"])
@@ -82,8 +93,11 @@ def main() -> int:
     return 0
 
 
-def train(recipe: Path, changes: Sequence[str]) -> None:
-    """Run a recipe to its end, or find that it has been run."""
+def train(recipe: Path, changes: Sequence[str], run: Path) -> None:
+    """Run a recipe to its end, or find that it has been run; note beside it what it was begun with."""
+    if not run.with_suffix(".json").exists():
+        run.parent.mkdir(parents=True, exist_ok=True)
+        run.with_suffix(".json").write_text(json.dumps({"commit": commit(), "machine": machine()}))
     subprocess.run([sys.executable, "-m", "crossagent", "run", str(recipe), *changes], cwd=ROOT, check=True)
 
 
@@ -98,8 +112,7 @@ def row(arm: str, seed: int, run: Path, changes: Sequence[str]) -> dict[str, Any
         **last["eval"]["id"][next(iter(last["eval"]["id"]))],
         "seconds": sum(stage["seconds"] for stage in summary["stages"]),
         "recipe_sha256": summary["recipe_sha256"],
-        "commit": commit(),
-        "machine": machine(),
+        **json.loads(run.with_suffix(".json").read_text()),
         "changes": list(changes),
         "command": " ".join(["python", os.path.relpath(Path(__file__), ROOT), *sys.argv[1:]]),
     }

@@ -100,9 +100,9 @@ def test_two_processes_of_torchrun_and_of_fabric_leave_one_ordinary_run(python: 
 @pytest.mark.slow
 def test_an_error_is_said_once_and_fails_the_launcher(python: Run, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(RECIPE)
-    words = ("--nproc-per-node", "2", "-m", "crossagent", "run", "tiny.yaml", "spaces.gui.weight=-1")
+    words = ("--nproc-per-node", "2", "-m", "crossagent", "run", "tiny.yaml", "spaces.api.weight=-1")
     result = python("-m", "torch.distributed.run", *words)
     assert result.returncode == 1
-    assert result.stderr.count("spaces.gui.weight: got -1") == 1
+    assert result.stderr.count("spaces.api.weight: got -1") == 1
     assert "exitcode  : 2" in result.stderr
     assert not (tmp_path / "runs").exists()

@@ -159,9 +159,12 @@ def test_a_command_of_a_plugin_gets_its_words_and_gives_its_code(
 
 
 def test_an_unknown_command_and_a_broken_one_are_refused(crossagent: Run, fake_plugin: Plugin, tmp_path: Path) -> None:
-    unknown = crossagent("greet")
-    assert unknown.returncode == 2
-    assert "invalid choice: 'greet'" in unknown.stderr
+    for word, said in (
+        ("greet", "unknown command 'greet'. Known: "),
+        ("rnu", "unknown command 'rnu'. Did you mean 'run'?"),
+    ):
+        unknown = crossagent(word)
+        assert (unknown.returncode, unknown.stderr.startswith(f"crossagent: {said}")) == (2, True), unknown.stderr
     code = COMMANDS.replace("greeter_plugin:greet", "greeter_plugin:meet")
     broken = crossagent("greet", path=[fake_plugin(tmp_path / "site", "greeter", code)])
     assert broken.returncode == 2

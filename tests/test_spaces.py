@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from lark import Lark
 
-from crossagent.plugin import Action, InvalidAction, RawTick, SkillFailed, SpaceSet, carry_out
+from crossagent.plugin import Action, Environment, InvalidAction, Outcome, RawTick, SkillFailed, SpaceSet, carry_out
 from crossagent.testing import ToySuite, ToyWorld
 from crossagent_api.space import ApiSpace
-from crossagent_control.space import ControlSpace
+from crossagent_control.space import ControlExecutor, ControlSpace
 from crossagent_gui.space import GuiSpace
 
 SPACES = SpaceSet({"api": ApiSpace(), "gui": GuiSpace(), "control": ControlSpace()}, {"api": 0.02})
@@ -89,6 +89,41 @@ def test_lowering_stops_at_the_horizon_and_strips_trailing_idleness(world: ToyWo
     assert len(ticks("Action: press(d)", 99)) == 4
     assert ticks("Action: move(4, 0)", 4) == (RawTick(camera=(4, 0)),)
     assert ticks("Action: no_op", 4) == ()
+    assert world.state_hash() == before
+    assert world.tick_log == []
+
+
+class Late(ControlExecutor):
+    """Waits before it does what it was asked to, as a mouse does that lets go of a button to press it again."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(4)
+        self._wait = wait
+
+    def execute(self, action: Action, env: Environment) -> Outcome:
+        def wait() -> None:
+            for _ in range(self._wait):
+                env.interface("control").step()
+
+        carry_out(env, wait)
+        return super().execute(action, env)
+
+
+def test_idle_ticks_before_the_first_input_do_not_count_up_to_a_limit(world: ToyWorld) -> None:
+    """Else, at a horizon of 1, whatever does nothing in its first tick would be equal to whatever begins with a pause."""
+    space = ControlSpace(ticks=4)
+    action = space.tokenizer.decode("Action: press(d)")
+    assert isinstance(action, Action)
+    before = world.state_hash()
+    for horizon in (1, 2, 3):
+        space.executor = ControlExecutor(4)
+        at_once = space.lower(action, world, horizon)
+        assert at_once == (RawTick(("d",)),) * horizon
+        for wait in (1, 2, 20):
+            space.executor = Late(wait)
+            assert space.lower(action, world, horizon) == at_once
+        space.executor = Late(21)
+        assert space.lower(action, world, horizon) == ()
     assert world.state_hash() == before
     assert world.tick_log == []
 

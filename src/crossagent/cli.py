@@ -84,11 +84,11 @@ def own_commands() -> dict[str, str]:
 
 def _plugin_command(words: list[str]) -> Callable[[list[str]], Any] | None:
     """Return the plugin's function for a command that is none of ours; plugins are loaded in that case only."""
-    if not words or words[0].startswith("-") or words[0] in own_commands():
+    if not words or words[0].startswith("-") or words[0] in (own := own_commands()):
         return None
     from crossagent.registry import load_plugins
 
-    return load_plugins().command(words[0])
+    return load_plugins().command(words[0], tuple(own))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -106,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "overrides",
         nargs="*",
+        default=[],
         metavar="CHANGE",
         help="KEY=VALUE, e.g. seed=1 spaces.api.weight=0.1 stages.0=sft; or an overlay, e.g. recipes/debug/one_step.yaml",
     )
@@ -116,7 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("eval", help="evaluate a run or a checkpoint")
     evaluate.add_argument("target", type=Path, metavar="RUN_OR_CHECKPOINT", help="e.g. runs/quickstart")
-    evaluate.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to the run's recipe")
+    evaluate.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the run's recipe")
     evaluate.add_argument("--suite", action="append", metavar="NAME", help="only this suite (may be repeated)")
     evaluate.add_argument("--spaces", metavar="A,B", help="only these spaces, e.g. api or api,gui")
     evaluate.add_argument("--episodes", type=int, metavar="N", help="episodes per suite")
@@ -201,6 +202,7 @@ def build_parser() -> argparse.ArgumentParser:
     watch.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; running, stopped or complete")
     watch.add_argument("--port", type=int, metavar="N", help="of 127.0.0.1 (default: 8707; 0: any free one)")
     watch.add_argument("--open", action="store_true", help="open it in the browser")
+    watch.add_argument("--text", action="store_true", help="on this terminal instead; once, if it is none")
     watch.set_defaults(command=_watch)
     return parser
 
@@ -473,6 +475,14 @@ def _render(args: argparse.Namespace) -> int:
 def _watch(args: argparse.Namespace) -> int:
     from crossagent.tracking.viewer.watch import ADDRESS, PORT, serve
 
+    if args.text:
+        from crossagent.tracking.viewer.watch_text import follow
+
+        try:
+            follow(args.run, _console())
+        except KeyboardInterrupt:
+            print()
+        return 0
     with serve(args.run, PORT if args.port is None else args.port) as server:
         address = f"http://{ADDRESS}:{server.server_address[1]}/"
         print(f"{args.run}: {address} (Ctrl-C ends it)", flush=True)

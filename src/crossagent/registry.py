@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -121,7 +121,7 @@ class PluginSet:
         """Return the declaration of a sampler; raises :class:`PluginError`."""
         return self._find(name, self.samplers, "sampler")
 
-    def _find(self, name: str, table: Mapping[str, S], kind: str) -> S:
+    def _find(self, name: str, table: Mapping[str, S], kind: str, more: Iterable[str] = ()) -> S:
         if name in table:
             return table[name]
         culprits = [f for f in self.failures if name == f.name or name in f.declares]
@@ -131,7 +131,7 @@ class PluginSet:
                 "Fix or uninstall that package; `crossagent plugins` lists what works."
             )
         broken = f" Also installed, but broken: {'; '.join(map(str, self.failures))}." if self.failures else ""
-        raise PluginError(f"unknown {kind} {name!r}. {did_you_mean(name, table)}{broken}")
+        raise PluginError(f"unknown {kind} {name!r}. {did_you_mean(name, [*table, *more])}{broken}")
 
     # -- building --------------------------------------------------------------------------------------------------
     def build_space(self, name: str, options: Mapping[str, Any] | None = None) -> ActionSpace:
@@ -188,11 +188,10 @@ class PluginSet:
             )
         return sampler
 
-    def command(self, name: str) -> Callable[[list[str]], Any] | None:
-        """Return the function behind a plugin's command, None where nobody declares it; raises :class:`PluginError`."""
-        if name not in self.commands and not any(name == f.name or name in f.declares for f in self.failures):
-            return None
-        return _factory(self._find(name, self.commands, "command").function, {}, self.where("command", name))
+    def command(self, name: str, own: Sequence[str] = ()) -> Callable[[list[str]], Any]:
+        """Return the function behind a plugin's command; raises :class:`PluginError`, which suggests ``own`` ones too."""
+        spec = self._find(name, self.commands, "command", own)
+        return _factory(spec.function, {}, self.where("command", name))
 
     def suite(self, name: str, options: Mapping[str, Any] | None = None) -> TaskSuite:
         """Build the task suite of an environment; raises :class:`PluginError`."""

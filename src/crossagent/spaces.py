@@ -134,20 +134,34 @@ def carry_out(env: Environment, act: Callable[[], None]) -> Outcome:
 def lower(space: ActionSpace, action: Action, env: Environment, horizon: int = 1) -> tuple[RawTick, ...]:
     """Return g(action): the first ``horizon`` raw ticks of its execution from the present state of ``env``.
 
-    Runs on a snapshot, which is restored. Two actions, of whatever spaces, are equal iff these sequences are
-    (arXiv 2512.09706, single-turn reward).
+    They begin with the first tick that is not idle, of those up to ``_IDLE`` (to press a held button again, a mouse lets go of
+    it first: by that idle tick alone every action that does nothing would be equal to it), and idle ticks at the end are left
+    out. () is an action that does nothing. Runs on a snapshot, which is restored. Two actions, of whatever spaces, are equal
+    iff these sequences are (arXiv 2512.09706, single-turn reward).
     """
-    before = env.snapshot()
-    start = len(env.tick_log)
-    try:
-        with env.tick_limit(horizon):
-            space.executor.execute(action, env)
-        ticks = list(env.tick_log[start : start + horizon])
-    finally:
-        env.restore(before)
+
+    def run(limit: int) -> list[RawTick]:
+        before = env.snapshot()
+        start = len(env.tick_log)
+        try:
+            with env.tick_limit(limit):
+                space.executor.execute(action, env)
+            return list(env.tick_log[start : start + limit])
+        finally:
+            env.restore(before)
+
+    ticks = run(horizon)
+    if len(ticks) == horizon and ticks[0].is_noop:
+        ticks = run(_IDLE + horizon)
+    begins = next((k for k, tick in enumerate(ticks[: _IDLE + 1]) if not tick.is_noop), len(ticks))
+    ticks = ticks[begins : begins + horizon]
     while ticks and ticks[-1].is_noop:
         ticks.pop()
     return tuple(ticks)
+
+
+_IDLE = 20
+"""The most idle ticks an action may begin with, and still come to what follows them."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossagent.algorithms import gigpo_advantages, group_advantages, live_groups, overlong_penalty
+from crossagent.algorithms import ADVANTAGES, gigpo_advantages, group_advantages, live_groups, overlong_penalty
 
 NAN = math.nan
 
@@ -30,6 +30,12 @@ def test_the_baseline_is_over_trajectories_not_over_their_turns() -> None:
     # 3 and 4 turns with returns 1 and 0 (verl-agent#138): over rows it would be +0.571 / -0.429.
     assert adv([1.0, 0.0], [0, 0]) == [0.5, -0.5]
     assert adv([1.0, 0.0], [0, 0], scale="group") == pytest.approx([0.70710678, -0.70710678], abs=2e-6)
+    turns = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    rewards, anchor = torch.tensor([0, 0, 1.0, 0, 0, 0, 0]), torch.arange(7)
+    for scale, size in (("none", 0.5), ("group", 0.70710678), ("batch", 0.70710678), ("whiten", 0.70710678)):
+        for name, estimator in ADVANTAGES.items():
+            got = estimator(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), rewards, turns, anchor, scale=scale)
+            assert got.tolist() == pytest.approx([size] * 3 + [-size] * 4, abs=2e-6), (name, scale)
 
 
 def test_a_dropped_member_enters_no_statistic_and_gets_nan() -> None:

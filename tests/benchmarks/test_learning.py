@@ -70,12 +70,21 @@ def test_it_runs_and_does_not_run_twice(python: Callable, tmp_path: Path) -> Non
         SCRIPT, "--recipe", tmp_path / "toy.yaml", "--seeds", "3", "--episodes", "6", "--demonstrations", "80",
         "--out", tmp_path / "out", "--runs-dir", tmp_path / "runs",
     ]  # fmt: skip
+    wrong = python(*command, "--arms", "mtlr", timeout=900)
+    assert "unknown mtlr; expected some of mtrl, mtrl-free, strl-mtrl" in wrong.stderr
+    part = python(*command, "--arms", "mtrl", "--only-train", timeout=900)
+    assert part.returncode == 0, part.stderr
+    assert not (tmp_path / "out").exists()
+    first = tmp_path / "runs/toy-learning-mtrl-seed3.json"
+    first.write_text(json.dumps({**json.loads(first.read_text()), "commit": "begun before"}))
     done = python(*command, timeout=900)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is complete") == 2
     rows = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text().splitlines()]
     assert [(row["arm"], row["seed"]) for row in rows] == [
         ("sft", 0), *((arm, seed) for arm in ("mtrl", "mtrl-free", "strl-mtrl") for seed in (3,))
     ]  # fmt: skip
+    assert [row["commit"] == "begun before" for row in rows] == [False, True, False, False]
     assert all(row["cost_per_success"] >= 0 and row["episodes"] == 6 for row in rows)
     assert (tmp_path / "out/curves.png").stat().st_size > 0
     table = (tmp_path / "out/table.md").read_text()

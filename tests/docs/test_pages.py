@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pages import LANGUAGES, PAGES, ROOT, Block, Workplace, blocks, commands, mi
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 """Run as a whole in a fresh environment, by test_tutorial.py."""
+COMMAND = re.compile(r"^ *(\$|(python|pip|crossagent|make|lightning|torchrun|fabric) [a-z-])", re.MULTILINE)
 RUN = {page: blocks(page) for page in PAGES}
 FAST = [
     page for page, found in RUN.items() if page != TUTORIAL and any(not b.mark and b.language != "text" for b in found)
@@ -35,7 +37,7 @@ def test_every_block_is_of_a_kind_that_is_run_or_marked(page: Path) -> None:
         if block.language == "console":
             assert commands(block.body), f"{block}: no line starts with '$ '"
         if block.language == "text":
-            assert "\n$ " not in f"\n{block.body}", f"{block}: a command belongs into a console block"
+            assert not COMMAND.search(block.body), f"{block}: a command belongs into a console block"
 
 
 @pytest.mark.parametrize("page", FAST, ids=name)
@@ -53,6 +55,33 @@ def test_all_blocks_of_a_page_work(page: Path, tmp_path: Path) -> None:
     for block in RUN[page]:
         if block.mark != "not run":
             workplace.run(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere_and_no_command_hides_in_an_indented_block(page: Path) -> None:
+    prose = prose_of(page)
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)", prose):
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{name(page)}: {target} is not there"
+        if (ROOT / "docs") in page.parents:
+            assert (ROOT / "docs") in file.parents, (
+                f"{name(page)}: {target} is not built into the site; name it as `path`"
+            )
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{name(page)}: {target} has no heading #{anchor}"
+    for indented in re.findall(r"^\n((?: {4}.*\n)+)", prose, re.MULTILINE):
+        assert not COMMAND.search(indented), f"{name(page)}: put {indented.strip()!r} into a console block"
+
+
+def prose_of(page: Path) -> str:
+    """Return the text of a page without its fenced blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the ids that GitHub and mkdocs give the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 # -- the tool itself ------------------------------------------------------------------------------------------------

@@ -30,6 +30,15 @@ def test_lowering_compares_actions_of_different_spaces(world):
     assert same == by_skill
 
 
+def test_what_fails_at_once_is_not_what_does_nothing(world):
+    bug = ToySuite().get("catch:bug")
+    idle, fails = world.lower(bug, 0, (), ("Action: no_op", "Api: goto(bug)"))
+    assert idle.ticks == ()
+    assert (fails.ticks, fails.invalid, fails.space) == (None, "", "api")
+    world.reset(bug, 0)
+    assert world.act("Api: goto(bug)").error
+
+
 def test_lowering_changes_nothing_and_its_replay_equals_a_fresh_one(world):
     demo = world.demonstrate(BOW, 4, ("gui",), 0)
     texts = ("Gui: press(e)", "Action: press(a)")

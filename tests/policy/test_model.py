@@ -312,3 +312,6 @@ def test_a_reference_under_lora_takes_the_memory_of_its_adapters_and_no_more(kin
     assert bytes_of(*full.state_dict().values(), *copy.state_dict().values()) == 2 * bytes_of(
         *full.state_dict().values()
     )
+    spare = make_reference(full, spare=True)  # a policy loaded for nothing else is not copied
+    assert bytes_of(*full.state_dict().values(), *spare.state_dict().values()) == bytes_of(*full.state_dict().values())
+    assert not any(p.requires_grad for p in full.parameters())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crossagent.envs.interfaces import SkillSpec
-from crossagent.plugin import Action, ActionSpace, Call, EnvironmentSpec, InvalidAction, Outcome, RawTick
+from crossagent.plugin import Action, ActionSpace, Call, EnvironmentSpec, InvalidAction, Outcome, RawTick, SamplerSpec
 from crossagent.registry import PluginError, PluginSet, load_plugins
 from crossagent.testing import (
     GrammarSampler,
@@ -369,5 +369,10 @@ def test_a_plugin_is_checked_by_name_on_every_world_it_fits() -> None:
     toy_only = PluginSet(spaces=plugins.spaces, environments={"toy": toy_environment()}, origins=plugins.origins)
     assert check_plugin(toy_only, "gui") == []
     assert check_plugin(toy_only, "toy") == []
-    with pytest.raises(PluginError, match="Did you mean 'gui'"):
+    with pytest.raises(PluginError, match=r"no action space or environment is called 'guy'. Did you mean 'gui'\?"):
         check_plugin(toy_only, "guy")
+    with pytest.raises(PluginError, match=r"called 'nothing'. Known: api, control, gui, toy"):
+        check_plugin(toy_only, "nothing")
+    mumbler = toy_only.with_(sampler=SamplerSpec("mumbler", "1", "mumbler:Mumbler"))
+    with pytest.raises(PluginError, match=r"sampler 'mumbler' needs a policy, .* Fix: write a SamplerContract"):
+        check_plugin(mumbler, "mumbler")

@@ -26,7 +26,7 @@ from crossagent.rollout.explore import draw_space, explored_turn, header_logprob
 from crossagent.rollout.store import load_trajectories, save_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig, StrlConfig
-from crossagent.training.grpo import GRPOModule, exploration_weights, train_grpo
+from crossagent.training.grpo import GRPOModule, _Totals, exploration_weights, train_grpo
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource, StrlSource
 from crossagent.types import StopReason, Trajectory, Turn
@@ -201,6 +201,42 @@ def test_a_space_that_the_policy_never_tries_is_tried_and_paid_for(one_sided: Pa
         assert 0 <= weight <= 3 + 1e-5
         if space == "gui":
             assert weight < 0.05, "what the policy would not do hardly counts"
+
+
+def test_a_drawn_header_is_weighed_where_headers_do_not_train(one_sided: Path, pool: WorkerPool) -> None:
+    policy = Policy.load(one_sided)
+    config = replace(PLAY, explore_members=2)
+    played = mtrl(policy, pool, config).play(0).trajectories
+    split = [
+        replace(t, turns=tuple(replace(u, segments=(("header", 0), ("action", u.explored))) for u in t.turns))
+        for t in played
+    ]
+    module = GRPOModule(policy, mtrl(policy, pool, config), config)
+    paid = []
+    for weights_of in ({}, {"header": 0.0}):
+        rows = rows_from_trajectories(split, segment_weights=weights_of)
+        trained = [m for row in rows for e, m in zip(row.explored, row.loss_mask, strict=False) if e]
+        assert set(trained) == {not weights_of}
+        paid.append(exploration_weights(rows, module.score(rows).old))
+    assert len(paid[0]) == 12
+    assert paid[1] == pytest.approx(paid[0], rel=1e-5)
+
+
+def test_the_uniform_draw_is_no_difference_between_sampler_and_trainer_to_correct(
+    one_sided: Path, pool: WorkerPool
+) -> None:
+    losses = []
+    for importance, level in (("none", "token"), ("truncate", "token"), ("truncate", "sequence"), ("mask", "sequence")):
+        policy = Policy.load(one_sided)
+        config = replace(PLAY, explore_members=2, importance=importance, importance_level=level, entropy_coef=0.0)
+        module = GRPOModule(policy, mtrl(policy, pool, config), config)
+        scored = module.score(rows_from_trajectories(module.source.play(0).trajectories))
+        assert any(any(row.explored) for row in scored.rows)
+        for number, row in enumerate(scored.rows):
+            scored.rows[number] = replace(row, advantages=(1.0,) * len(row))
+        with torch.no_grad():
+            losses.append(sum(map(float, module.losses(scored, range(len(scored.rows)), _Totals(), True))))
+    assert losses[1:] == pytest.approx(losses[:1] * 3, rel=1e-3)
 
 
 def test_training_with_explorers_logs_it_and_multiplies_their_advantages(

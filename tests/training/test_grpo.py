@@ -326,6 +326,32 @@ def test_kl_in_the_reward_is_taken_off_the_return_and_not_added_to_the_loss(play
         assert [got[i][0] for i in members] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+@pytest.mark.parametrize("estimator", ["group", "gigpo"])
+def test_groups_are_told_by_their_id_wherever_members_stand_and_however_many_there_are(
+    played: Played, estimator: str
+) -> None:
+    """Turns, too, of unequal number: members of group 0 lose their second turn, one of group 1 is gone."""
+    policy = tiny_policy()
+    config = replace(SMALL, estimator=estimator, drop_all_fail=False, filter_zero_variance=False)
+    module = GRPOModule(policy, WordSource(policy), config)
+
+    def credit(order: list[int]) -> dict[tuple[int, int], list[float]]:
+        members = [played.trajectories[i] for i in order]
+        short = [replace(t, turns=t.turns[: 1 + (t.group != 0)]) for t in members]
+        rewards = [turn_rewards(t, WordSource.weights, 0.1) for t in short]
+        given = Played(tuple(short), tuple(rewards))
+        advantages = module.advantages(given, module.score([]))
+        return {(t.group, t.member): a for t, a in zip(short, advantages, strict=True)}
+
+    order = [i for i in range(16) if i != 5]
+    expected, shuffled = credit(order), credit(order[::-2] + order[-2::-2])
+    assert {k: pytest.approx(v, abs=1e-6) for k, v in expected.items()} == shuffled
+    if estimator == "group":
+        for group in range(4):
+            assert sum(a[0] for (g, _), a in expected.items() if g == group) == pytest.approx(0, abs=1e-5)
+        assert any(abs(a[0]) > 0.1 for a in expected.values())
+
+
 def test_gigpo_credits_turns_in_the_same_state(played: Played) -> None:
     policy = tiny_policy()
     module = GRPOModule(policy, WordSource(policy), replace(SMALL, estimator="gigpo", gigpo_gamma=1.0))

@@ -209,3 +209,21 @@ def test_the_entropy_bonus_is_taken_off_the_loss_and_kl_is_added_to_it(policy: P
     with_kl, _, kl = loss(kl_coef=0.5)
     assert kl > 0.1
     assert with_kl - plain == pytest.approx(0.5 * kl, rel=1e-4)
+
+
+def test_the_corrected_kl_has_the_gradient_of_the_reverse_kl(played: Played) -> None:
+    """On the first pass k3 · π/π_old is k3, and its gradient that of k2, which alone is that of the reverse KL."""
+
+    def gradient(**options: object) -> torch.Tensor:
+        policy = tiny_policy()
+        module = GRPOModule(policy, WordSource(policy), replace(SMALL, kl_coef=1.0, **options))
+        module._reference = [make_reference(tiny_policy(seed=1))]
+        scored = module.score(rows_from_trajectories(played.trajectories))
+        for loss in module.losses(scored, range(len(scored.rows)), _Totals(), True):
+            loss.backward()
+        return torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
+
+    k2, k3, corrected = gradient(kl="k2"), gradient(kl="k3"), gradient(kl="k3", kl_correction=True)
+    scale = float(k2.abs().max())
+    torch.testing.assert_close(corrected, k2, rtol=1e-3, atol=1e-4 * scale)
+    assert float((k3 - k2).abs().max()) > 0.1 * scale

@@ -62,12 +62,12 @@ def opening(demos: list[Demonstration]) -> State:
     return next(State(d, i) for d in demos for i, turn in enumerate(d.turns) if turn.text == RIGHT[0])
 
 
-def rewards(state: State, texts: list[str], pool: WorkerPool, longest: int = 99) -> tuple[float, ...]:
+def rewards(state: State, texts: list[str], pool: WorkerPool, longest: int = 99, horizon: int = 1) -> tuple[float, ...]:
     tasks = {task.name: task for task in toy_tasks() + toy_tasks("demo")}
     sampler = ScriptedSampler(texts, eot_id=EOT, encode=lambda text: tuple(map(ord, text)))
     judged, dropped = judge(
         [state], len(texts), tasks=tasks, spaces=SPACES, pool=pool, sampler=sampler, prompt=Letters(),
-        params=SamplingParams(1.0, longest), horizon=1, seed=0, step=0,
+        params=SamplingParams(1.0, longest), horizon=horizon, seed=0, step=0,
     )  # fmt: skip
     assert dropped == 0
     assert judged[0].texts == tuple(text[:longest] for text in texts)
@@ -81,6 +81,19 @@ def test_the_same_ticks_earn_the_reward_in_any_space_and_others_do_not(opening: 
 def test_a_response_that_was_cut_earns_nothing(opening: State, pool: WorkerPool) -> None:
     assert rewards(opening, [RIGHT[0]], pool, longest=len(RIGHT[0]) + 1) == (1.0,)
     assert rewards(opening, [RIGHT[0]], pool, longest=len(RIGHT[0])) == (0.0,)
+
+
+def test_as_many_ticks_are_compared_as_the_horizon_says(opening: State, pool: WorkerPool) -> None:
+    """A gesture presses the key for one tick, a control action holds it for four."""
+    opened = rewards(opening, RIGHT, pool, horizon=2)
+    assert opened == (1.0, 0.0)
+
+
+def test_what_fails_is_not_right_where_waiting_is(demos: list[Demonstration], pool: WorkerPool) -> None:
+    demo = next(d for d in demos if d.task == "catch:bug")
+    waiting = replace(demo, turns=(replace(demo.turns[0], text="Action: no_op", space="control"), *demo.turns[1:]))
+    texts = ["Action: no_op", "Api: goto(bug)", "Api: take(bug)", "Action: press(d)"]
+    assert rewards(State(waiting, 0), texts, pool) == (1.0, 0.0, 0.0, 0.0)
 
 
 def test_agreement_is_the_share_of_raw_parts_in_common() -> None:
@@ -153,6 +166,29 @@ def test_relabelling_takes_what_is_right_and_keeps_the_expert_elsewhere(opening:
         )  # fmt: skip
         assert (result[0].turns[-1].text, result[0].spaces) == (expected, SPACES)
         assert (stats.states, stats.accepted, stats.moved) == (1, moved, moved)
+
+
+@pytest.mark.parametrize(("balance", "after"), [(2.0, {"control": 6, "gui": 3}), (0.0, {"control": 12, "gui": 3})])
+def test_what_is_relabelled_is_balanced(
+    demos: list[Demonstration], pool: WorkerPool, balance: float, after: dict[str, int]
+) -> None:
+    left = {"control": 12, "gui": 3}
+    few = []
+    for demo in demos:
+        turns = []
+        for turn in demo.turns:
+            wanted = not turn.error and left.get(turn.space, 0) > 0
+            left[turn.space] = left.get(turn.space, 0) - wanted
+            turns.append(turn if wanted else replace(turn, error="not this one"))
+        few.append(replace(demo, turns=tuple(turns)))
+    sampler = ScriptedSampler(["no action"] * 15, eot_id=EOT, encode=lambda text: tuple(map(ord, text)))
+    result, stats = relabel(
+        few, RelabelConfig(states=99, samples=1, balance=balance), tasks={t.name: t for t in toy_tasks() + toy_tasks("demo")},
+        spaces=SPACES, pool=pool, sampler=sampler, prompt=Letters(), params=SamplingParams(1.0, 99), seed=0,
+    )  # fmt: skip
+    assert (stats.states, stats.before) == (15, {"control": 12, "gui": 3})
+    assert stats.after == after == Counter(demo.turns[-1].space for demo in result)
+    assert stats.kept == len(result)
 
 
 def test_no_space_keeps_more_than_its_share(demos: list[Demonstration]) -> None:

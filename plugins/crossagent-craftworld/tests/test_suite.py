@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from crossagent_craftworld.phrases import instruction, paraphrases
 from crossagent_craftworld.suite import suite
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
 from crossagent_minecraft_data.entities import MOBS
@@ -28,9 +29,10 @@ def test_every_benchmark_task_is_listed_and_the_unsolvable_say_why():
         assert bool(task.splits) == task.solvable
         assert not task.solvable or task.instruction.endswith(task.setup["goal"]["name"])
         long = task.category == "smelt_item" or task.name in ("mine_block:cobweb", "mine_block:iron_bars")
-        assert (task.max_turns, task.max_ticks) == (150 if long else 24, 600)
+        boss = task.name in ("kill_entity:wither", "kill_entity:ender_dragon")
+        assert (task.max_turns, task.max_ticks) == ((300, 1200) if boss else (150 if long else 24, 600))
         assert json.loads(json.dumps(task.setup)) == task.setup
-    assert sum(t.solvable for t in tasks) >= 804
+    assert sum(t.solvable for t in tasks) == 814
 
 
 def test_splits():
@@ -53,7 +55,36 @@ def test_the_published_training_tasks_that_are_reached_are_trained():
         verb, *goals = line.split()
         assert {f"{verb} {goal}" for goal in goals} <= train
     for goal in ("cooked_salmon", "cooked_cod", "netherite_scrap"):  # done, but trained in no published run yet
-        assert suite().get(f"smelt_item:{goal}").splits == ("wide",)
+        assert suite().get(f"smelt_item:{goal}").splits == ("wide", "published")
+
+
+def test_the_published_split_is_the_papers_thirty():
+    tasks = suite().split("published")
+    lines = [line.split() for line in PUBLISHED]
+    goals = {(verb, goal) for verb, *goals in lines for goal in goals}
+    goals |= {("smelt", g) for g in ("netherite_scrap", "cooked_salmon", "cooked_cod")}
+    goals |= {("kill", g) for g in ("salmon", "cod", "parrot", "slime")}
+    assert {tuple(t.instruction.split()) for t in tasks} == goals
+    assert len(tasks) == len(goals) == 30
+    assert all(t.solvable for t in tasks)
+
+
+def test_paraphrases_tell_the_same_task_in_other_words():
+    plain, varied, held = (suite(phrasing=p) for p in ("plain", "varied", "held_out"))
+    assert [t.name for t in plain.tasks()] == [t.name for t in varied.tasks()] == [t.name for t in held.tasks()]
+    told = set()
+    for a, b, c in zip(plain.tasks(), varied.tasks(), held.tasks(), strict=True):
+        goal = a.name.split(":")[-1].removeprefix("interact_with_").removeprefix("craft item ").replace("_", " ")
+        assert goal in b.instruction
+        assert goal in c.instruction
+        assert len({a.instruction, b.instruction, c.instruction}) == 3
+        assert (a.setup, a.splits) == (b.setup, b.splits) == (c.setup, c.splits)
+        told |= {b.instruction.replace(goal, "X"), c.instruction.replace(goal, "X")}
+    assert len(told) >= 25
+    assert instruction("kill_entity", "iron_golem", "plain") == "kill iron_golem"
+    assert "fight an iron golem until it is dead" in paraphrases("kill_entity", "iron_golem")
+    with pytest.raises(ValueError, match="phrasing"):
+        suite(phrasing="poetic")
 
 
 def test_setups_name_things_that_exist():
@@ -68,7 +99,7 @@ def test_setups_name_things_that_exist():
         assert setup.get("hand") is None or setup["hand"] in ITEMS
         for mob, distance in setup.get("mobs", []):
             assert mob in MOBS
-            assert 2 <= distance <= 10
+            assert 2 <= distance <= 12
         for block in [setup.get("target_block"), setup.get("support"), *(b for b, _ in setup.get("blocks", []))]:
             assert block is None or block in BLOCKS
         if task.category == "mine_block":

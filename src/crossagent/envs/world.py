@@ -79,8 +79,10 @@ class LoweredAction(NamedTuple):
 
     space: str | None
     ticks: tuple[RawTick, ...] | None
-    """The first raw ticks it would emit; None when the text is no action."""
+    """The first raw ticks it would emit; None when the text is no action, or one that fails before its first tick: that is
+    not the same as doing nothing."""
     invalid: str
+    """Why the text is no action; else empty."""
     segments: tuple[tuple[str, int], ...] = ()
     """Parts of the text: (name, character)."""
 
@@ -334,8 +336,21 @@ class World:
         space, action = self.spaces.decode(text)
         if isinstance(action, InvalidAction):
             return LoweredAction(space, None, action.reason or "invalid", self.spaces.segments(text))
-        ticks = self.spaces[action.space].lower(action, self.env, horizon)
-        return LoweredAction(space, ticks, "", self.spaces.segments(text))
+        chosen = self.spaces[action.space]
+        ticks = chosen.lower(action, self.env, horizon)
+        failed = not ticks and self._fails_at_once(chosen, action)
+        return LoweredAction(space, None if failed else ticks, "", self.spaces.segments(text))
+
+    def _fails_at_once(self, space: ActionSpace, action: Action) -> bool:
+        """Return whether an action fails without a single tick."""
+        before, start, failed = self.env.snapshot(), len(self.env.tick_log), False
+        try:
+            with self.env.tick_limit(1):
+                outcome = space.executor.execute(action, self.env)
+                failed = bool(outcome.error) and len(self.env.tick_log) == start
+        finally:
+            self.env.restore(before)
+        return failed
 
     def _propose(self, name: str) -> Action | None:
         """Return the action with which the experts go on in this space, None when they cannot."""

@@ -21,6 +21,7 @@ def check_plugin(plugins: PluginSet, name: str, environment: str | None = None) 
     if name in plugins.environments:
         spec = plugins.environment(name)
         return check_environment(plugins.build_environment(name), plugins.suite(name), spec)
+    _refuse_what_cannot_be_checked(plugins, name)
     spec_of_space = plugins.space(name)
     if environment is None:
         plugins = plugins if "toy" in plugins.environments else plugins.with_(environment=toy_environment())
@@ -52,6 +53,22 @@ def check_plugin(plugins: PluginSet, name: str, environment: str | None = None) 
         found = check_action_space(space, env, some_tasks(suite))
         findings += [Finding(f"{f.rule} (on {env_name})", f.message) for f in found]
     return findings
+
+
+def _refuse_what_cannot_be_checked(plugins: PluginSet, name: str) -> None:
+    """Raise :class:`PluginError` for a name that is neither of a space nor of an environment, nor of a broken plugin."""
+    if name in plugins.spaces or any(name == failure.name or name in failure.declares for failure in plugins.failures):
+        return
+    if name in plugins.samplers:
+        raise PluginError(
+            f"{plugins.where('sampler', name)} needs a policy, so only a test can check it. Fix: write a SamplerContract of "
+            "crossagent.testing for it (docs/guides/sampler.md)"
+        )
+    if name in plugins.commands:
+        raise PluginError(f"{plugins.where('command', name)} has no contract to check; a test that runs it is enough")
+    known = [*plugins.spaces, *plugins.environments]
+    broken = f" Installed, but broken: {'; '.join(map(str, plugins.failures))}." if plugins.failures else ""
+    raise PluginError(f"no action space or environment is called {name!r}. {did_you_mean(name, known)}{broken}")
 
 
 def _fits(space: ActionSpaceSpec, environment: EnvironmentSpec) -> bool:

@@ -46,6 +46,7 @@ from crossagent.training.metrics import (
     CollapseWatch,
     dropped_metrics,
     rollout_metrics,
+    single_space_metrics,
     space_entropy,
     space_metrics,
 )
@@ -141,7 +142,7 @@ class GRPOModule(lightning.LightningModule):
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
         metrics |= _summary(played, keep, advantages, self.source, self.config)
-        metrics |= space_entropy(_turn_entropies(scored, played), self.source.spaces)
+        metrics |= space_entropy(_turn_entropies(scored, played, self.source), self.source.spaces)
         metrics["rollout/episodes_per_second"] = len(played.trajectories) / max(metrics["time/rollout"], 1e-9)
         if self.config.explore_members:
             metrics["explore/trajectories"] = float(len(paid))
@@ -153,14 +154,17 @@ class GRPOModule(lightning.LightningModule):
 
     @torch.no_grad()
     def score(self, rows: list[Row]) -> Scored:
-        """Take old and reference log-probs of every trained token, in batches of their own (other than the update's)."""
+        """Take old and reference log-probs of every trained token and of the headers that exploring drew, in batches of their
+        own (other than the update's).
+        """
         c = self.config
         width = len(rows)
         old, entropy, ref = ([torch.empty(0)] * width for _ in range(3))
         recompute = c.old_logprobs == "recompute"
         for indices in micro_batches(rows, c.logprob_batch_tokens):
             batch = self._collate([rows[i] for i in indices])
-            asked = (batch.input_ids, batch.attention_mask, batch.loss_mask, c.temperature)
+            # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
+            asked = (batch.input_ids, batch.attention_mask, batch.loss_mask | batch.explored, c.temperature)
             if recompute:
                 output = self.policy.logprobs(*asked, allowed=batch.allowed)
                 _scatter(old, output.logprobs, indices, rows)
@@ -262,21 +266,13 @@ class GRPOModule(lightning.LightningModule):
         """Yield the loss of each micro-batch of one optimiser step; they add up to the loss of the step."""
         c = self.config
         rows = [scored.rows[i] for i in indices]
-        tokens: dict[int, int] = {}
-        turns: dict[int, set[int]] = {}
-        for row in rows:
-            tokens[row.trajectory] = tokens.get(row.trajectory, 0) + row.trained_tokens
-            turns.setdefault(row.trajectory, set()).update(t for t in row.turns if t >= 0)
-        normaliser = float(sum(tokens.values()) if c.aggregation == "token-mean" else len(tokens))
+        length = sequence_lengths(rows, "turns" if c.aggregation == "seq-mean-turn-mean" else "tokens")
+        divisor = normaliser(rows, c.aggregation)
         wants_entropy = c.entropy_coef > 0 or c.old_logprobs == "sampler"  # else the old pass has taken it
         for part in micro_batches(rows, c.micro_batch_tokens):
             batch = self._collate([rows[i] for i in part])
             mask, width = batch.loss_mask, batch.input_ids.shape[1]
             old = _padded([scored.old[indices[i]] for i in part], width).to(mask.device)
-            length = [
-                len(turns[rows[i].trajectory]) if c.aggregation == "seq-mean-turn-mean" else tokens[rows[i].trajectory]
-                for i in part
-            ]
             output = self.policy.logprobs(
                 batch.input_ids,
                 batch.attention_mask,
@@ -311,8 +307,10 @@ class GRPOModule(lightning.LightningModule):
                 per_token * batch.weights,
                 mask,
                 c.aggregation,
-                normaliser=normaliser,
-                sequence_length=torch.tensor(length, dtype=torch.float32, device=mask.device),
+                normaliser=divisor,
+                sequence_length=torch.tensor(
+                    [length[rows[i].trajectory] for i in part], dtype=torch.float32, device=mask.device
+                ),
                 max_length=c.max_length,
             )
             with torch.no_grad():
@@ -427,10 +425,17 @@ class _Totals:
         return metrics
 
 
-def _turn_entropies(scored: Scored, played: Played) -> list[tuple[str | None, float, int]]:
-    """Return (space, sum of the entropy, tokens) of each trained turn."""
+def _is_free(trajectory: Trajectory, source: GroupSource) -> bool:
+    """Return whether it might use every space: not one of a ``single_space_share``."""
+    return len(trajectory.spaces) in (0, len(source.spaces))
+
+
+def _turn_entropies(scored: Scored, played: Played, source: GroupSource) -> list[tuple[str | None, float, int]]:
+    """Return (space, sum of the entropy, tokens) of each trained turn in which every space might be used."""
     found = []
     for row, entropy in zip(scored.rows, scored.entropy, strict=True):
+        if not _is_free(played.trajectories[row.trajectory], source):
+            continue
         owner = torch.where(torch.tensor(row.loss_mask), torch.tensor(row.turns), -1)
         for turn in sorted({int(t) for t in owner if t >= 0}):
             mine = entropy[owner == turn]
@@ -454,7 +459,14 @@ def _summary(
     live = {g: [i for i in members if returns[i] == returns[i]] for g, members in groups.items()}
     usable = [members for members in live.values() if len(members) >= 2]
     count = max(1, len(usable))
-    metrics = rollout_metrics(played.trajectories, returns, source.weights)
+    free = [_is_free(t, source) for t in played.trajectories]
+    everything = [i for i, may in enumerate(free) if may]  # every space may be used
+    metrics = rollout_metrics(
+        [played.trajectories[i] for i in everything], [returns[i] for i in everything], source.weights
+    )
+    metrics |= single_space_metrics(
+        [t for t, may in zip(played.trajectories, free, strict=True) if not may], source.spaces
+    )
     metrics |= dropped_metrics(played.trajectories, returns, keep, drop_all_fail=config.drop_all_fail)
     metrics |= {
         "group/zero_variance": sum(len({returns[i] for i in m}) == 1 for m in usable) / count,
@@ -462,10 +474,34 @@ def _summary(
         "group/too_small": float(len(groups) - len(usable)),
         "group/trained": float(sum(any(keep[i] for i in m) for m in groups.values())),
     }
-    shown = [i for i in range(len(returns)) if returns[i] == returns[i]]
+    shown = [i for i in everything if returns[i] == returns[i]]
     credit = [[a if keep[i] else float("nan") for a in advantages[i]] for i in shown]
     metrics |= space_metrics([played.trajectories[i] for i in shown], credit, source.spaces)
     return metrics | dict(played.metrics)
+
+
+def normaliser(rows: Sequence[Row], aggregation: str) -> float:
+    """Return what the loss of one optimiser step is divided by: its trained tokens (``token-mean``), else its trajectories.
+
+    Args:
+        rows: *All* rows of the step: of all its micro-batches, and of all processes, were there several. Under DDP, which
+            averages gradients over processes, a process's loss is then multiplied by their number.
+        aggregation: The recipe's.
+    """
+    if aggregation == "token-mean":
+        return float(sum(row.trained_tokens for row in rows))
+    return float(len({row.trajectory for row in rows}))
+
+
+def sequence_lengths(rows: Sequence[Row], unit: str) -> dict[int, int]:
+    """Return trajectory → its trained ``tokens`` or its ``turns``, over all of its rows: a trajectory is never split between
+    optimiser steps.
+    """
+    lengths: dict[int, int] = {}
+    for row in rows:
+        own = row.trained_tokens if unit == "tokens" else len({t for t in row.turns if t >= 0})
+        lengths[row.trajectory] = lengths.get(row.trajectory, 0) + own
+    return lengths
 
 
 def exploration_weights(rows: Sequence[Row], old: Sequence[Tensor]) -> dict[int, float]:

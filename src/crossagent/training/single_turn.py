@@ -7,6 +7,7 @@ when its first ``horizon`` raw ticks equal those of the demonstrated action, wha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space
-from crossagent.rollout.loop import PromptLike, forget, space_openings
+from crossagent.rollout.loop import PromptLike, Timing, forget, space_openings
 from crossagent.seeding import derive, rng
 from crossagent.types import RawTick, Task
 
@@ -104,6 +105,7 @@ def judge(
     seed: int,
     step: int,
     explore: int = 0,
+    timing: Timing | None = None,
 ) -> tuple[list[Judged], int]:
     """Sample ``samples_each`` responses per state and judge them.
 
@@ -120,6 +122,7 @@ def judge(
         seed: The run's.
         step: Of the run; each response's seed derives from (seed, step, state, member, 0).
         explore: The first so many samples of each state are in a space drawn uniformly.
+        timing: Counters to add to.
 
     Returns:
         (The judged states in order, the number of states whose world broke; those are dropped.)
@@ -136,11 +139,15 @@ def judge(
         ]
         for index, state in enumerate(states)
     ]
+    timing = timing or Timing()
+    begun = time.perf_counter()
     forget(sampler)
     flat = sampler.sample([request for group in requests for request in group], params) if states else []
     forget(sampler)
+    timing.generate_s += time.perf_counter() - begun
     samples = [flat[i * samples_each : (i + 1) * samples_each] for i in range(len(states))]
     texts = [[prompt.decode(sample.response_ids) for sample in group] for group in samples]
+    begun = time.perf_counter()
     answers = pool.spread(
         "lower",
         [
@@ -154,6 +161,7 @@ def judge(
             for state, group in zip(states, texts, strict=True)
         ],
     )
+    timing.environment_s += time.perf_counter() - begun
     judged, dropped = [], 0
     for state, request, group, said, answer in zip(states, requests, samples, texts, answers, strict=True):
         if isinstance(answer, EnvFailure):

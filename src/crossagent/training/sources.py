@@ -184,14 +184,17 @@ class MtrlSource:
         wanted, start, rounds, timing = c.groups, 0, 0, Timing()
         while wanted > 0 and rounds <= c.resample_rounds:
             picked = self.picker.pick(iteration, start, wanted)
+            allowed = [self._allowed(iteration * c.groups + start + k) for k in range(len(picked))]
             episodes = [
                 Episode(
                     self.picker.tasks[index],
                     derive(self.seed, "world", iteration, start + k),
                     start + k,
                     m,
-                    self.spaces,
-                    explored_turn(m, c.explore_members, c.explore_turns, self.seed, iteration, start + k),
+                    allowed[k],
+                    explored_turn(m, c.explore_members, c.explore_turns, self.seed, iteration, start + k)
+                    if len(allowed[k]) > 1
+                    else None,
                 )
                 for k, index in enumerate(picked)
                 for m in range(c.group_size)
@@ -207,6 +210,8 @@ class MtrlSource:
                 timing=timing,
             )
             for k, index in enumerate(picked):
+                if allowed[k] != self.spaces:
+                    continue  # what one space can do says little of what there is to learn with all of them
                 self.picker.update(index, [t for t in played if t.group == start + k])
             trajectories += played
             rewards += [
@@ -222,6 +227,12 @@ class MtrlSource:
             "time/environment": timing.environment_s,
         }
         return Played(tuple(trajectories), tuple(rewards), metrics)
+
+    def _allowed(self, position: int) -> tuple[str, ...]:
+        """Return the spaces of the group at this place in the order of all groups of the stage."""
+        share = self.config.single_space_share
+        before, after = math.floor(position * share), math.floor((position + 1) * share)
+        return (self.spaces[before % len(self.spaces)],) if after > before else self.spaces
 
     def state_dict(self) -> dict[str, Any]:
         """Return the curriculum's record."""
@@ -302,6 +313,7 @@ class StrlSource:
         c = self.config
         first = iteration * c.groups
         states = [self.states[(first + k) % len(self.states)] for k in range(min(c.groups, len(self.states)))]
+        timing = Timing()
         judged, dropped = judge(
             states,
             c.group_size,
@@ -315,6 +327,7 @@ class StrlSource:
             seed=self.seed,
             step=iteration,
             explore=c.explore_members,
+            timing=timing,
         )
         trajectories = [
             _single_turn(one, g, m, self.spaces, self.prompt, m < c.explore_members)
@@ -330,7 +343,12 @@ class StrlSource:
                 reward if t.success else (reward[0] + credit,)
                 for t, reward, credit in zip(trajectories, rewards, credits, strict=True)
             )
-        metrics = {"rollout/groups": float(len(states)), "strl/states_dropped": float(dropped)}
+        metrics = {
+            "rollout/groups": float(len(states)),
+            "strl/states_dropped": float(dropped),
+            "time/generate": timing.generate_s,
+            "time/environment": timing.environment_s,
+        }
         if judged:
             right = [
                 {low.space for low, reward in zip(one.lowered, one.rewards, strict=True) if reward} for one in judged
@@ -372,7 +390,6 @@ def _single_turn(
     """Return one response as a trajectory of one turn; success is equality with the demonstrated action."""
     demonstration, sample, low = judged.state.demonstration, judged.samples[member], judged.lowered[member]
     shown = demonstration.turns[judged.state.turn]
-    invalid = "" if low.ticks is not None else low.invalid or "invalid"
     explored_from = spaces if explored and len(spaces) > 1 else ()
     turn = Turn(
         **said(judged.requests[member], sample, prompt, explored_from),
@@ -380,8 +397,8 @@ def _single_turn(
         observation=shown.observation,
         text=judged.texts[member],
         space=low.space,
-        payload=None if invalid else {"demonstrated": shown.text},
-        invalid=invalid,
+        payload=None if low.invalid else {"demonstrated": shown.text},
+        invalid=low.invalid,
         reward=judged.rewards[member],
         anchor_key=shown.anchor_key,
         space_logprobs=sample.watched_logprobs,

@@ -20,7 +20,7 @@ from typing import Any
 from crossagent.plugin import ActionSpace, ActionSpaceSpec, Environment, EnvironmentSpec, Expert, ExpertStuck, Task
 
 MIXED = "mixed"
-_GIVE_UP = 3
+_GIVE_UP = 6
 """An episode ends after so many failed actions in a row."""
 
 

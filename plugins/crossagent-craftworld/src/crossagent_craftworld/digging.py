@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crossagent_craftworld import drops
+from crossagent_craftworld import drops, keyboard, physics
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.hunger import BREAK
 from crossagent_craftworld.palette import AIR, BARRIER, CODE, EMPTY, NAMES, PARTNER, intern
@@ -58,7 +58,8 @@ def dig(world: World, cell: Cell) -> None:
     block = world.grid.get(*cell)
     if block == BARRIER:
         return
-    ticks = dig_ticks(NAMES[block], tool, in_water=world.body.in_water, on_ground=world.body.on_ground)
+    wet = world.body.in_water and physics.submerged(world.grid, *world.eye())
+    ticks = dig_ticks(NAMES[block], tool, in_water=wet, on_ground=world.body.on_ground)
     if ticks < 0:
         return
     if ticks:
@@ -75,6 +76,13 @@ def dig(world: World, cell: Cell) -> None:
 
 def destroy(world: World, cell: Cell, tool: str | None) -> None:
     """Break a block now: the event, its drops, what it contained and what stood on it."""
+    name = remove(world, cell)
+    world.emit("mine_block", name)
+    _leave(world, cell, name, tool)
+
+
+def remove(world: World, cell: Cell) -> str:
+    """Take a block away with its other half; what it contained lies there, what stood on it falls off. Return its name."""
     x, y, z = cell
     state = world.grid.get(x, y, z)
     name = NAMES[state]
@@ -84,8 +92,8 @@ def destroy(world: World, cell: Cell, tool: str | None) -> None:
         other = (x + partner[0][0], y + partner[0][1], z + partner[0][2])
         if PARTNER[at := world.grid.get(*other)] is not None and NAMES[at] == name:
             world.grid.set(*other, AIR)
-    world.emit("mine_block", name)
-    _leave(world, cell, name, tool)
+    if world.inventory.at == cell:
+        keyboard.throw(world, world.inventory.close())
     for stack in world.inventory.empty_out(cell):
         world.drops.append(drops.from_block(*stack, x, y, z, world.rng))
     above = (x, y + 1, z)
@@ -93,6 +101,7 @@ def destroy(world: World, cell: Cell, tool: str | None) -> None:
         world.grid.set(*above, AIR)
         _leave(world, above, NAMES[fallen], None)
         above = (x, above[1] + 1, z)
+    return name
 
 
 def needs_floor(state: int) -> bool:

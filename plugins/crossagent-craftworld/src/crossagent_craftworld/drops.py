@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import floor
 from typing import TYPE_CHECKING, Any
 
-from crossagent_craftworld.palette import CODE, EMPTY
+from crossagent_craftworld.palette import CODE, EMPTY, FLUID, SLIP
 from crossagent_craftworld.physics import Body, move
 from crossagent_craftworld.rng import WorldRandom
 from crossagent_minecraft_data.items import stack_size
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from crossagent_craftworld.world import World
 
 LIFETIME = 6000
+_MERGE_EVERY = 2
+_LAVA = 2
 
 
 class Drop:
@@ -49,12 +51,24 @@ class Drop:
             if CODE[grid.get(floor(body.x), floor(body.y - 0.01), floor(body.z))] != EMPTY:
                 return
             self.resting = False
-        body.vy -= 0.04
+        fluid = FLUID[grid.get(floor(body.x), floor(body.y + 0.1), floor(body.z))]
+        if fluid == _LAVA:
+            self.count = 0
+            return
+        if fluid:  # it floats
+            body.vx *= 0.99
+            body.vz *= 0.99
+            body.vy += 0.0005 if body.vy < 0.06 else 0.0
+        else:
+            body.vy -= 0.04
         move(body, grid)
-        drag = 0.98 * (0.6 if body.on_ground else 1.0)
+        slip = SLIP[grid.get(floor(body.x), floor(body.y - 1.0), floor(body.z))] if body.on_ground else 1.0
+        drag = 0.98 * slip
         body.vx *= drag
         body.vz *= drag
         body.vy *= 0.98
+        if self.age % _MERGE_EVERY == 0:
+            self._merge(world)
         if body.on_ground and abs(body.vx) < 0.003 and abs(body.vz) < 0.003:
             body.vx = body.vy = body.vz = 0.0
             self.resting = True
@@ -62,23 +76,22 @@ class Drop:
 
     def _merge(self, world: World) -> None:
         for other in world.drops:
-            if other is self or not other.resting or other.item != self.item or other.count <= 0:
+            if other is self or other.item != self.item or other.count <= 0 or self.count <= 0:
                 continue
             b, o = self.body, other.body
-            if abs(b.x - o.x) < 0.75 and abs(b.z - o.z) < 0.75 and abs(b.y - o.y) < 0.3:
-                moved = min(self.count, stack_size(self.item) - other.count)
-                other.count += moved
-                self.count -= moved
-                if not self.count:
-                    return
+            if abs(b.x - o.x) < 0.75 and abs(b.z - o.z) < 0.75 and abs(b.y - o.y) < 0.25:
+                if other.count + self.count > stack_size(self.item):
+                    continue
+                other.count += self.count
+                other.age, other.delay = min(self.age, other.age), max(self.delay, other.delay)
+                self.count = 0
+                return
 
 
 def from_block(item: str, count: int, x: int, y: int, z: int, rng: WorldRandom) -> Drop:
     """Return what pops out of a broken block."""
-    body = Body(
-        x + 0.5 + rng.uniform(-0.2, 0.2), y + 0.4 + rng.uniform(-0.2, 0.2), z + 0.5 + rng.uniform(-0.2, 0.2), 0.25, 0.25
-    )
-    body.vx, body.vy, body.vz = rng.uniform(-0.05, 0.05), 0.2, rng.uniform(-0.05, 0.05)
+    body = Body(x + rng.uniform(0.25, 0.75), y + rng.uniform(0.25, 0.75), z + rng.uniform(0.25, 0.75), 0.25, 0.25)
+    body.vx, body.vy, body.vz = rng.uniform(-0.1, 0.1), 0.2, rng.uniform(-0.1, 0.1)
     body.on_ground = False
     return Drop(item, count, body, 10)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from crossagent_craftworld import digging, mobs, physics
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _MISS = 10
 """Ticks an attack is blocked while held after it hit nothing."""
+_WALKS = 0.15
+"""Blocks a tick below which a sword sweeps: not running."""
 _USE_EVERY = 4
 """A held use button acts again after so many ticks."""
 
@@ -77,12 +80,17 @@ def _strike(world: World, mob: Mob) -> None:
     charge = attack_charge(item, world.swing - 1)
     body = world.body
     falling = not body.on_ground and body.vy < 0 and not body.in_water and not physics.climbing(body, world.grid)
-    if charge > 0.9 and falling and not world.sprinting:
+    critical = charge > 0.9 and falling and not world.sprinting
+    if critical:
         damage *= 1.5
+    slow = math.hypot(body.vx, body.vz) < _WALKS
+    sweeps = charge > 0.9 and not critical and not world.sprinting and body.on_ground and slow
     world.swing = 0
     world.dig.stop()
     if world.hunger is not None:
         world.hunger.exhaustion += ATTACK
+    if item is not None and item.endswith("_sword") and sweeps:
+        mobs.sweep(world, mob)
     mobs.hit(world, mob, damage, world.sprinting and charge > 0.9)
     world.moved += 1
 

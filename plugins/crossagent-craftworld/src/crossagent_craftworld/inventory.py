@@ -63,6 +63,12 @@ class Inventory:
             return self.own[self.selected]
         return self.window.slots[PLAYER_SLOTS[self.window.kind][self.selected]]
 
+    def armor(self) -> list[str]:
+        """Return what is worn: helmet, chestplate, leggings, boots, as far as there are any."""
+        open_here = self.window is not None and self.window.kind == "inventory"
+        worn = self.window.slots[5:9] if open_here and self.window is not None else self.worn[:4]
+        return [stack[0] for stack in worn if stack is not None]
+
     def put(self, index: int, stack: Stack | None) -> None:
         """Set one of the 36 stacks."""
         if self.window is None:

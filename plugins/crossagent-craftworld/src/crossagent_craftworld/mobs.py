@@ -1,11 +1,11 @@
-"""Mobs: what they want, and how they and the player hurt each other. They fight hand to hand."""
+"""Mobs: what they want, and how they and the player hurt each other; :mod:`casters` has those that shoot or cast."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from crossagent_craftworld import drops, motions, physics, player
+from crossagent_craftworld import casters, drops, motions, physics, player
 from crossagent_craftworld.grid import Cell, ray_boxes
 from crossagent_craftworld.palette import CODE, EMPTY, FLUID
 from crossagent_minecraft_data.entities import MOBS, after_armor
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 REACH = 3.0
 """How far the player's arm reaches a mob, from the eye."""
 FOLLOW_RANGE = 16.0
+_FAR_SIGHTED = {
+    **dict.fromkeys(("zombie", "husk", "drowned", "zombie_villager", "zombified_piglin"), 35.0),
+    "blaze": 48.0, "enderman": 64.0, "ravager": 32.0, "vindicator": 12.0, "evoker": 12.0, "pillager": 32.0,
+    "ghast": 64.0, "wither": 40.0, "ender_dragon": 64.0,
+}  # fmt: skip
+"""Follow ranges in blocks that are not 16."""
+_LOOK_EVERY = 5
+"""Ticks between looks of a mob that has not found the player yet."""
 _BIG = 4
 SPLITTING = ("slime", "magma_cube")
 """What falls into two to four of half its size when it dies."""
@@ -26,6 +34,10 @@ _STROLL = 6
 _PANIC_TICKS = 60
 _RECOVER = 20
 """Ticks of the hurt counter after a hit; above 10 only a harder hit counts, and only by the difference."""
+_SHELL = 20.0
+"""Armour of a closed shulker."""
+_UNMOVED = ("ender_dragon", "iron_golem", "shulker")
+"""Blows do not push these."""
 DIFFICULTY = {"peaceful": 0.0, "easy": 0.5, "normal": 1.0, "hard": 1.5}
 
 
@@ -40,8 +52,8 @@ class Mob:
     """One mob."""
 
     __slots__ = (
-        "angry", "attack_wait", "body", "goal", "health", "hurt", "ident", "info", "kind", "last_damage", "panic", "size",
-        "yaw",
+        "angry", "attack_wait", "body", "charge", "goal", "health", "hunting", "hurt", "ident", "info", "kind",
+        "last_damage", "panic", "side", "size", "yaw",
     )  # fmt: skip
 
     def __init__(self, kind: str, ident: int, x: float, y: float, z: float, size: int = _BIG) -> None:
@@ -57,17 +69,23 @@ class Mob:
         self.health = self.info.health * share * share
         self.yaw = 0.0
         self.angry = self.info.hostile
+        self.hunting = False
+        """Angry, and it has seen the player within its range and not lost him since."""
         self.hurt = 0
         self.last_damage = 0.0
         self.panic = 0
         self.attack_wait = 0
+        self.charge = 0
+        """Ticks of what its kind prepares: a drawn bow, a hiss, a spell."""
+        self.side = 1
+        """Which way it circles, 1 or -1."""
         self.goal: tuple[float, float] | None = None
 
     def save(self) -> tuple[Any, ...]:
         """Return its state, for :meth:`load`."""
         return (
             self.kind, self.ident, self.health, self.yaw, self.angry, self.hurt, self.last_damage, self.panic,
-            self.attack_wait, self.goal, self.size, self.body.save(),
+            self.attack_wait, self.goal, self.hunting, self.charge, self.side, self.size, self.body.save(),
         )  # fmt: skip
 
     @classmethod
@@ -75,7 +93,8 @@ class Mob:
         """Make one from a :meth:`save`."""
         mob = cls(state[0], state[1], 0.0, 0.0, 0.0, state[-2])
         (
-            _, _, mob.health, mob.yaw, mob.angry, mob.hurt, mob.last_damage, mob.panic, mob.attack_wait, mob.goal, _, body,
+            _, _, mob.health, mob.yaw, mob.angry, mob.hurt, mob.last_damage, mob.panic, mob.attack_wait, mob.goal,
+            mob.hunting, mob.charge, mob.side, _, body,
         ) = state  # fmt: skip
         mob.body.load(body)
         return mob
@@ -94,11 +113,14 @@ class Mob:
         me, body = world.body, self.body
         dx, dz = me.x - body.x, me.z - body.z
         distance = math.hypot(dx, dz)
+        if self.kind in casters.KINDS:
+            casters.act(self, world, distance)
+            return
         if self.kind in motions.SWIMMERS or self.kind in motions.FLYERS:
             self._float(world, distance)
             return
         pace = 0.0
-        if self.angry and distance <= FOLLOW_RANGE and not world.dead:
+        if self.hunts(world, distance):
             if distance > 1e-6:
                 self.yaw = math.atan2(-dx, dz)
             pace = 1.0 if distance > (body.half + me.half) * 0.9 else 0.0
@@ -133,10 +155,18 @@ class Mob:
             body, world.grid, sin, cos, speed, 0.0, jump=bool(pace) and (body.hit_wall or body.in_water), speed=speed
         )
 
+    def hunts(self, world: World, distance: float) -> bool:
+        """Return whether it goes for the player: angry, near enough, and it has seen him."""
+        if not self.angry or world.dead or distance > _FAR_SIGHTED.get(self.kind, FOLLOW_RANGE):
+            self.hunting = False
+        elif not self.hunting and (world.time + self.ident) % _LOOK_EVERY == 0:
+            self.hunting = world.sees(self.center(), 64.0)
+        return self.hunting
+
     def _float(self, world: World, distance: float) -> None:
         """Swim or fly; strike when near enough."""
         self.panic = max(0, self.panic - 1)
-        hunts = self.angry and distance <= FOLLOW_RANGE and not world.dead
+        hunts = self.hunts(world, distance)
         if hunts:
             self._strike(world, distance)
         if self.kind in motions.SWIMMERS:
@@ -158,6 +188,8 @@ class Mob:
 
     def strike_range(self, half: float) -> float:
         """Return how near, centre to centre, it must be to strike a body of that half width."""
+        if self.kind in casters.KINDS:
+            return self.body.half + half + 0.2  # no blows, but one keeps out of its box
         return math.sqrt((4 * self.body.half) ** 2 + 2 * half)
 
     def _strike(self, world: World, distance: float) -> None:
@@ -188,7 +220,8 @@ def target(world: World, reach: float = REACH) -> tuple[Mob, float] | None:
 
 def hit(world: World, mob: Mob, damage: float, sprinting: bool) -> None:
     """Let the player's blow land on a mob: damage, knockback, anger or panic, death and its drops."""
-    damage = after_armor(damage, mob.info.armor)
+    armor = _SHELL if mob.kind == "shulker" and not mob.charge else mob.info.armor
+    damage = after_armor(damage, armor)
     body = mob.body
     if mob.hurt > 10:
         if damage <= mob.last_damage:
@@ -196,14 +229,15 @@ def hit(world: World, mob: Mob, damage: float, sprinting: bool) -> None:
         damage, mob.last_damage = damage - mob.last_damage, damage
     else:
         mob.hurt, mob.last_damage = _RECOVER, damage
-        if mob.kind != "iron_golem":
+        if mob.kind not in _UNMOVED:
             knock(body, body.x - world.body.x, body.z - world.body.z, 0.4)
             if sprinting:
                 sin, cos = world.yaw_sin_cos()
                 knock(body, -sin, cos, 0.5)
     mob.health -= damage
+    mob.hunting = mob.angry
     if mob.info.kind == "neutral" and mob.info.attack > 0:
-        mob.angry = True
+        mob.angry = mob.hunting = True
     elif not mob.angry:
         mob.panic, mob.goal = _PANIC_TICKS, None
     if mob.health <= 1e-9:
@@ -216,6 +250,25 @@ def hit(world: World, mob: Mob, damage: float, sprinting: bool) -> None:
             for i in range(world.rng.randint(2, 4)):
                 x, z = ((i % 2) - 0.5) * mob.size / 4, ((i // 2) - 0.5) * mob.size / 4
                 world.add_mob(mob.kind, body.x + x, body.y + 0.5, body.z + z, mob.size // 2)
+
+
+def wound(world: World, mob: Mob, damage: float) -> None:
+    """Let something other than the player hurt a mob; what dies of it leaves nothing and is no kill."""
+    mob.health -= after_armor(damage, mob.info.armor)
+    if mob.health <= 1e-9 and mob in world.mobs:
+        world.mobs.remove(mob)
+
+
+def sweep(world: World, struck: Mob) -> None:
+    """Deal 1 to every other mob within a block of the one a sword struck."""
+    b = struck.body
+    for mob in list(world.mobs):
+        o = mob.body
+        near = abs(o.x - b.x) < b.half + o.half + 1 and abs(o.z - b.z) < b.half + o.half + 1
+        if mob is struck or not near or o.y > b.y + b.height + 0.25 or o.y + o.height < b.y - 0.25:
+            continue
+        if math.dist((o.x, o.y, o.z), (world.body.x, world.body.y, world.body.z)) < REACH:
+            hit(world, mob, 1.0, False)
 
 
 def knock(body: physics.Body, dx: float, dz: float, strength: float) -> None:

@@ -11,19 +11,28 @@ import math
 from collections.abc import Sequence
 
 from crossagent.plugin import RawTick
-from crossagent_craftworld import sight
+from crossagent_craftworld import casters, sight
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.mobs import REACH as MOB_REACH
 from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import OUTLINES
 from crossagent_craftworld.paths import Stuck, feet, next_cell, stand, straight
 from crossagent_craftworld.world import World
+from crossagent_minecraft_data.entities import weapon
 from crossagent_minecraft_data.windows import PLAYER_SLOTS
 
 BLOCK_REACH = 4.0
 """Stops walking when a block is this near: what an observation shows as 4 (reach is 4.5)."""
+_BELOW = -0.7
+"""What lies deeper than this under one's feet is not picked up."""
 ARRIVED = 0.7
 """Near enough to the middle of a cell."""
+_HISS = 3
+"""From so many ticks of a creeper's hiss on, one backs off."""
+_BLOWS_UP = 28
+"""By so many ticks the blow that kills it must have been struck."""
+_RUN = 0.28
+"""Blocks a tick."""
 _WALK_UP = ("space", "w")
 
 
@@ -177,13 +186,28 @@ def fight(world: World, mob: Mob, mouse: Limits) -> RawTick | None:
         if step is None:
             raise Stuck("out of sight")
         return step
+    if mob.kind == "creeper" and mob.charge >= _HISS and not _ends_it(world, mob, thing.distance):
+        return RawTick(_retreat(world, mob), (), mouse.clip(thing.dx, thing.dy))  # until it gives up, 7 blocks away
     if thing.distance > MOB_REACH - 0.1:
-        step = approach(world, thing, MOB_REACH - 0.1, mouse)
+        try:
+            step = approach(world, thing, MOB_REACH - 0.1, mouse)
+        except Stuck:
+            if mob.kind not in casters.KINDS:
+                raise
+            step = _towards(world, (thing.point[0], thing.point[2]), mouse, thing.dy)  # out of the hole it blew
         if step is not None:
-            return _sprint(step) if mob.panic else step
+            return _sprint(step) if mob.panic or mob.kind in casters.RUN_AFTER else step
     camera = mouse.clip(thing.dx, thing.dy)
     ready = world.charged() and mob.hurt <= 10 and "left" not in world.buttons and camera == (thing.dx, thing.dy)
     return RawTick(_evade(world, mob), ("left",) if ready else (), camera)
+
+
+def _ends_it(world: World, mob: Mob, distance: float) -> bool:
+    """Return whether the next blow comes in time: now, or before a creeper blows up if it kills."""
+    held = world.inventory.held()
+    kills = weapon(held[0] if held is not None else None)[0] >= mob.health
+    wait = max(world.cooldown() - world.swing, mob.hurt - 10.0, (distance - MOB_REACH + 0.1) / _RUN, 0.0)
+    return wait <= 0 or (kills and mob.charge + wait < _BLOWS_UP)
 
 
 def _sprint(step: RawTick) -> RawTick:
@@ -198,7 +222,15 @@ def _evade(world: World, mob: Mob) -> tuple[str, ...]:
     b, m = world.body, mob.body
     dx, dz = b.x - m.x, b.z - m.z
     away = math.hypot(dx, dz)
-    if away > mob.strike_range(b.half) + 0.5 or away < 1e-6:
+    return () if away > mob.strike_range(b.half) + 0.5 else _retreat(world, mob)
+
+
+def _retreat(world: World, mob: Mob) -> tuple[str, ...]:
+    """Return the key that steps away from a mob: back, else to a side; none when there is no room."""
+    b, m = world.body, mob.body
+    dx, dz = b.x - m.x, b.z - m.z
+    away = math.hypot(dx, dz)
+    if away < 1e-6:
         return ()
     dx, dz = dx / away, dz / away
     y = feet(world)[1]
@@ -212,7 +244,7 @@ def _evade(world: World, mob: Mob) -> tuple[str, ...]:
 def step_onto(world: World, point: tuple[float, float, float], mouse: Limits) -> RawTick | None:
     """Walk to where something lies on the ground; None once within arm's length."""
     b = world.body
-    if math.hypot(point[0] - b.x, point[2] - b.z) < 1.0 and abs(point[1] - b.y) < 1.5:
+    if math.hypot(point[0] - b.x, point[2] - b.z) < 1.0 and _BELOW < point[1] - b.y < 1.5:
         return None
     cell = (math.floor(point[0]), math.floor(point[1] + 0.2), math.floor(point[2]))
     goals = [c for c in (cell, (cell[0], cell[1] + 1, cell[2]), (cell[0], cell[1] - 1, cell[2])) if stand(world, c)]

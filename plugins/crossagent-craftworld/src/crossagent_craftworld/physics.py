@@ -1,7 +1,7 @@
 """Bodies that move through the grid: the player and land mobs. Minecraft 1.16.5, float64, one call is one tick.
 
 Order and constants follow the reference traces this package is tested against (prismarine-physics 1.11.1 where it is
-vanilla): keys → acceleration → swept collisions y, x, z → step → gravity and drag.
+vanilla; where it is not, in water and on slime, vanilla's own rules): keys → acceleration → swept collisions y, x, z → step → gravity and drag.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ STANDING_VY = -GRAVITY * VERTICAL_DRAG
 """Vertical velocity of a body at rest on the ground."""
 STEP = 0.6
 _CUTOFF = 0.003
+_SURFACE = 8 / 9
+"""Height of a fluid's surface in its cell, when no more of it lies above."""
+_WADE = 0.4
+"""In water no deeper than this one jumps from the ground."""
+_SLOW = ("soul_sand", "honey_block")
 
 
 class Body:
@@ -46,14 +51,14 @@ class Body:
         """Return everything that changes, for :meth:`load`."""
         return (
             self.x, self.y, self.z, self.vx, self.vy, self.vz, self.on_ground, self.hit_wall, self.squeezed,
-            self.in_water, self.in_lava, self.in_web, self.jump_wait,
+            self.in_water, self.in_lava, self.in_web, self.jump_wait, self.height,
         )  # fmt: skip
 
     def load(self, state: tuple[float, ...]) -> None:
         """Go back to a :meth:`save`."""
         (
             self.x, self.y, self.z, self.vx, self.vy, self.vz, self.on_ground, self.hit_wall, self.squeezed,
-            self.in_water, self.in_lava, self.in_web, self.jump_wait,
+            self.in_water, self.in_lava, self.in_web, self.jump_wait, self.height,
         ) = state  # type: ignore[assignment]  # fmt: skip
 
     def box(self) -> Box:
@@ -185,6 +190,9 @@ def move(body: Body, grid: Grid, sneak: bool = False) -> None:
     if body.squeezed:
         below = NAMES[grid.get(floor(body.x), floor(body.y - 0.2), floor(body.z))]
         body.vy = -body.vy if below == "slime_block" and not sneak else 0.0
+        if body.vy and body.on_ground and body.vy < 0.1:  # slime under one's steps
+            body.vx *= 0.4 + body.vy * 0.2
+            body.vz *= 0.4 + body.vy * 0.2
     _stick(body, grid, box)
 
 
@@ -218,13 +226,11 @@ def _step_up(
 
 
 def _stick(body: Body, grid: Grid, box: Box) -> None:
-    """Webs around the body catch it; soul sand and honey under it slow it."""
+    """Webs around the body catch it; soul sand and honey slow it: around its feet, else half a block below them."""
     if _touches(grid, box, "cobweb"):
         body.in_web = True
-    if body.on_ground and NAMES[grid.get(floor(body.x), floor(body.y - 0.5000001), floor(body.z))] in (
-        "soul_sand",
-        "honey_block",
-    ):
+    x, z = floor(body.x), floor(body.z)
+    if NAMES[grid.get(x, floor(body.y), z)] in _SLOW or NAMES[grid.get(x, floor(body.y - 0.5000001), z)] in _SLOW:
         body.vx *= 0.4
         body.vz *= 0.4
 
@@ -246,6 +252,26 @@ def _in_fluid(grid: Grid, box: Box, inset: float, inset_y: float, fluid: int) ->
     return bool(cells) and any(FLUID[cell[3]] == fluid for cell in cells)
 
 
+def depth(grid: Grid, box: Box) -> float:
+    """Return how far water rises above the bottom of a box, 0 when it touches none. Vanilla since 1.13."""
+    most, low = 0.0, box[1] + 0.001
+    for x, y, z, state in _within(grid, box, 0.001, 0.001):
+        if FLUID[state] == 1:
+            top = y + (1.0 if FLUID[grid.get(x, y + 1, z)] == 1 else _SURFACE)
+            if top >= low:
+                most = max(most, top - low)
+    return most
+
+
+def submerged(grid: Grid, x: float, y: float, z: float) -> bool:
+    """Return whether an eye at a point is under water."""
+    y -= 0.11111111
+    cell = (floor(x), floor(y), floor(z))
+    if FLUID[grid.get(*cell)] != 1:
+        return False
+    return FLUID[grid.get(cell[0], cell[1] + 1, cell[2])] == 1 or cell[1] + _SURFACE > y
+
+
 def climbing(body: Body, grid: Grid) -> bool:
     """Return whether the feet are in a ladder or a vine."""
     return CLIMB[grid.get(floor(body.x), floor(body.y), floor(body.z))]
@@ -263,6 +289,7 @@ def tick(
     sprint: bool = False,
     sneak: bool = False,
     speed: float = 0.1,
+    dive: float | None = None,
 ) -> None:
     """Advance one tick.
 
@@ -277,11 +304,14 @@ def tick(
         sprint: sprinting in this tick (a flag, not the key: who may sprint is the caller's rule).
         sneak: sneaking in this tick.
         speed: movement speed attribute.
+        dive: of a swimmer (flat in the water, sprinting), the y of the unit vector he looks along; None of all others.
     """
     box = body.box()
     body.in_water = body.in_lava = False
+    water = 0.0
     if _within(grid, box, 0.0, 0.0):  # most bodies stand in air
-        body.in_water = _in_fluid(grid, box, 0.001, 0.401, 1)
+        water = depth(grid, box)
+        body.in_water = water > 0.0
         body.in_lava = _in_fluid(grid, box, 0.1, 0.4, 2)
     if -_CUTOFF < body.vx < _CUTOFF:
         body.vx = 0.0
@@ -293,7 +323,7 @@ def tick(
     if jump:
         if body.jump_wait > 0:
             body.jump_wait -= 1
-        if wet:
+        if wet and (body.in_lava or not body.on_ground or water > _WADE):
             body.vy += 0.04
         elif body.on_ground and body.jump_wait == 0:
             honey = NAMES[grid.get(floor(body.x), floor(body.y - 0.5000001), floor(body.z))] == "honey_block"
@@ -304,13 +334,19 @@ def tick(
             body.jump_wait = 10
     else:
         body.jump_wait = 0
+    if sneak and body.in_water:
+        body.vy -= 0.04
     forward *= 0.98
     strafe *= 0.98
     if sneak:
         forward *= 0.3
         strafe *= 0.3
     if wet:
-        _swim(body, grid, yaw_sin, yaw_cos, forward, strafe, sneak)
+        if dive is not None and (
+            dive <= 0.0 or jump or FLUID[grid.get(floor(body.x), floor(body.y + 0.9), floor(body.z))]
+        ):
+            body.vy += (dive - body.vy) * (0.085 if dive < -0.2 else 0.06)
+        _swim(body, grid, yaw_sin, yaw_cos, forward, strafe, sneak, sprint)
         return
     if body.on_ground:
         drag = SLIP[grid.get(floor(body.x), floor(body.y - 1.0), floor(body.z))] * 0.91
@@ -341,15 +377,20 @@ def _push(body: Body, yaw_sin: float, yaw_cos: float, forward: float, strafe: fl
     body.vz += (forward * yaw_cos - strafe * yaw_sin) * scale
 
 
-def _swim(body: Body, grid: Grid, yaw_sin: float, yaw_cos: float, forward: float, strafe: float, sneak: bool) -> None:
-    """Water and lava: weak push, strong drag, slow sinking, a hop out at a bank."""
+def _swim(
+    body: Body, grid: Grid, yaw_sin: float, yaw_cos: float, forward: float, strafe: float, sneak: bool, sprint: bool
+) -> None:
+    """Water and lava: weak push, strong drag, slow sinking (none for a sprinter), a hop out at a bank."""
     before = body.y
     inertia, gravity = (0.8, 0.005) if body.in_water else (0.5, 0.02)
+    fast = sprint and body.in_water
     _push(body, yaw_sin, yaw_cos, forward, strafe, 0.02)
     move(body, grid, sneak)
-    body.vy = body.vy * inertia - gravity
-    body.vx *= inertia
-    body.vz *= inertia
+    if body.in_water and body.hit_wall and climbing(body, grid):
+        body.vy = 0.2
+    body.vy = body.vy * inertia - (0.0 if fast else gravity)
+    body.vx *= 0.9 if fast else inertia
+    body.vz *= 0.9 if fast else inertia
     if body.hit_wall:
         hop = _shift(body.box(), body.vx, body.vy + 0.6 - body.y + before, body.vz)
         if not any(_overlap(hop, b) for b in boxes_in(grid, *hop)) and not _wet(grid, hop):

@@ -1,4 +1,4 @@
-"""The player's body: how keys move it, and what hurts it."""
+"""The player's body: how keys move it, its pose, how it falls, and what wounds do to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from crossagent_craftworld import mobs, physics
-from crossagent_craftworld.palette import CODE, FULL
+from crossagent_craftworld.palette import CODE, FULL, NAMES
+from crossagent_minecraft_data.entities import after_armor, worn_armor
 
 if TYPE_CHECKING:
     from crossagent_craftworld.world import World
@@ -18,6 +19,10 @@ DAMAGE = 0.1
 _VOID = -8.0
 """Below this there is nothing to stand on, ever."""
 _SAFE_FALL = 3.0
+STANDING, SNEAKING, SWIMMING = 1.8, 1.5, 0.6
+"""Heights of the poses."""
+_SOFT = {"hay_block": 0.2, "honey_block": 0.2, "slime_block": 0.0}
+"""Share of a fall's damage that is left on these."""
 
 
 def move(world: World, keys: frozenset[str]) -> None:
@@ -29,21 +34,33 @@ def move(world: World, keys: frozenset[str]) -> None:
     if sneak != world.sneaking:
         world.sneaking = sneak
         world.moved += 1
-    if forward <= 0 or sneak or body.hit_wall:
+    if body.in_water:
+        under = physics.submerged(world.grid, *world.eye())
+        world.swimming = world.sprinting and (world.swimming or under)
+    else:
+        under = world.swimming = False
+    if forward <= 0 or (not world.swimming and (sneak or body.hit_wall or (body.in_water and not under))):
         world.sprinting = False
     elif "left.control" in keys:
         world.sprinting = world.hunger is None or world.hunger.food > SPRINT_FOOD
+    if body.height != STANDING or sneak or world.swimming:
+        _pose(world)
     if (
         not forward and not strafe and body.on_ground and body.vx == 0.0 and body.vz == 0.0
         and "space" not in keys and body.vy == physics.STANDING_VY and not body.in_water
+        and world.still == world.grid.version
         and CODE[world.grid.get(math.floor(body.x), math.floor(body.y - 0.05), math.floor(body.z))] == FULL
     ):  # fmt: skip
         body.jump_wait = 0
-        body.hit_wall = False
+        body.hit_wall, body.squeezed = False, True
         return  # standing still on a full block: the tick below would change nothing
+    world.still = world.grid.version
     was, grounded = (body.x, body.y, body.z), body.on_ground
     sin, cos = world.yaw_sin_cos()
-    physics.tick(body, world.grid, sin, cos, forward, strafe, jump="space" in keys, sprint=world.sprinting, sneak=sneak)
+    physics.tick(
+        body, world.grid, sin, cos, forward, strafe, jump="space" in keys, sprint=world.sprinting, sneak=sneak,
+        dive=world.view()[1] if world.swimming else None,
+    )  # fmt: skip
     if (body.x, body.y, body.z) != was:
         world.moved += 1
     if world.hunger is not None:
@@ -53,21 +70,38 @@ def move(world: World, keys: frozenset[str]) -> None:
     _land(world)
 
 
+def _pose(world: World) -> None:
+    """Lie, crouch or stand: what is wanted if there is room, else the tallest pose there is room for."""
+    body = world.body
+    wanted = SWIMMING if world.swimming else SNEAKING if world.sneaking else STANDING
+    was = body.height
+    for height in (wanted, SNEAKING, SWIMMING):
+        body.height = height
+        if height <= min(was, wanted) or not physics.overlaps_blocks(world.grid, body.box()):
+            break
+    if body.height != was:
+        world.moved += 1
+
+
 def _land(world: World) -> None:
     body = world.body
-    if not body.on_ground and not body.in_water:
+    if not body.on_ground and not body.in_water and not body.in_web and not physics.climbing(body, world.grid):
         world.fell_from = max(world.fell_from, body.y)
         return
     fall = world.fell_from - body.y
     world.fell_from = body.y
-    if fall > _SAFE_FALL and not body.in_water:
-        hurt(world, float(math.ceil(fall - _SAFE_FALL)), body.x, body.z)
+    if fall > _SAFE_FALL and body.on_ground and not body.in_water:
+        below = NAMES[world.grid.get(math.floor(body.x), math.floor(body.y - 0.2), math.floor(body.z))]
+        soft = 0.5 if below.endswith("_bed") else _SOFT.get(below, 1.0)
+        hurt(world, float(math.ceil((fall - _SAFE_FALL) * soft)), body.x, body.z, armored=False)
 
 
-def hurt(world: World, damage: float, from_x: float, from_z: float) -> None:
-    """Take damage from a place: i-frames, resistance, knockback, death."""
+def hurt(world: World, damage: float, from_x: float, from_z: float, armored: bool = True) -> None:
+    """Take damage from a place: i-frames, armour, resistance, knockback, death."""
     if damage <= 0 or world.dead:
         return
+    if armored:
+        damage = after_armor(damage, *worn_armor(world.inventory.armor()))
     damage *= 1 - 0.2 * min(world.resistance, 5)
     if world.hurt > 10:
         if damage <= world.last_damage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from crossagent_craftworld import casters
 from crossagent_craftworld.mobs import SPLITTING
 from crossagent_craftworld.motions import FLYERS, SWIMMERS
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks, harvests
@@ -21,6 +22,10 @@ MAX_TICKS = 600
 _LONG_TURNS = 150
 """Turns of what takes more than 240 ticks of holding or waiting: control acts 4 ticks a turn."""
 _LONG = 240
+_BOSSES = ("ender_dragon", "wither")
+_BOSS_TURNS, _BOSS_TICKS = 300, 1200
+"""29 and 45 full blows of a diamond sword, 13 ticks each, are more than 600 ticks leave."""
+_BLASTS = ("creeper", "evoker", "ghast", "wither")
 _LONGEST = 500
 _ABSENT = "no block of that name in Minecraft 1.16.5"
 _WIDE_BLOCKS = frozenset(
@@ -46,15 +51,10 @@ _WIDE_BLOCKS = frozenset(
     ]
 )
 _WIDE_ENDS = ("_door", "_bed", "_trapdoor")
-_NOT_YET = {
-    **dict.fromkeys(("ender_dragon", "ghast", "wither"), "flies high and fights from afar, which CraftWorld has not"),
-    **dict.fromkeys(
-        ("creeper", "evoker", "pillager", "skeleton", "stray", "witch", "shulker"),
-        "shoots, casts or explodes; CraftWorld's mobs fight hand to hand",
-    ),
-}
 # Swimmers, flyers, what splits, and walkers whose other ways (teleporting, lava, charging) CraftWorld leaves out.
-_WIDE_MOBS = SWIMMERS | FLYERS | {*SPLITTING, "drowned", "turtle", "piglin", "enderman", "strider", "ravager"}
+_WIDE_MOBS = (
+    SWIMMERS | FLYERS | casters.KINDS | {*SPLITTING, "drowned", "turtle", "piglin", "enderman", "strider", "ravager"}
+)
 # What the block stands on, where the ground of the scene will not do.
 SUPPORT = {"cactus": "sand", "dead_bush": "sand", "sugar_cane": "sand", "bamboo": "dirt", "wheat": "farmland"}
 SUPPORT |= {"carrots": "farmland", "potatoes": "farmland"}
@@ -111,10 +111,13 @@ def _craft(fact: TaskFact) -> Plan:
 
 def _kill(fact: TaskFact) -> Plan:
     name = fact.goal
-    setup: dict[str, Any] = {"mobs": [[name, 4]], "hand": fact.tools[0] or None}
-    if MOBS[name].attack * MOBS[name].health > 400:
+    far = MOBS[name].width / 2 if MOBS[name].width > 3 else 0  # from the edge of the largest
+    setup: dict[str, Any] = {"mobs": [[name, 4 + far]], "hand": fact.tools[0] or None}
+    if MOBS[name].attack * MOBS[name].health > 400 or name in _BLASTS:
         setup["resistance"] = 4  # what strikes this hard and long is not fought in plain clothes
-    return Plan(setup, _NOT_YET.get(name, ""), wide=name in _WIDE_MOBS)
+    if name in _BOSSES:
+        return Plan(setup, wide=True, max_turns=_BOSS_TURNS, max_ticks=_BOSS_TICKS)
+    return Plan(setup, wide=name in _WIDE_MOBS)
 
 
 def _smelt(fact: TaskFact) -> Plan:

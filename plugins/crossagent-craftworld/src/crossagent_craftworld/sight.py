@@ -24,6 +24,8 @@ _NEAR = 6.0
 """Up to here a block counts as visible only when the rounded movement really puts the crosshair on it."""
 _FAR = 10.0
 """Beyond this a block counts as visible only by its middle."""
+_WIDE = 1.5
+"""Half width of mobs that are aimed at where they are nearest."""
 _TRIES = 3
 """Cells of one kind that are looked at, nearest first."""
 _PIXELS_PER_RADIAN = TURN / math.tau
@@ -116,10 +118,13 @@ def mob(world: World, who: Mob, quantum: int) -> Thing | None:
     """Return a mob as a visible thing, or None."""
     b = who.body
     parts = [(b.x, b.y + b.height * share, b.z) for share in (0.5, 0.85, 0.15)]
+    ex, ey, ez = world.eye()
+    if b.half > _WIDE:  # of the largest one sees a side before the middle
+        near = [min(max(e, low), high) for e, low, high in zip((ex, ey, ez), b.box()[:3], b.box()[3:], strict=True)]
+        parts.insert(0, (near[0], near[1], near[2]))
     point = next((p for p in parts if world.sees(p, RANGE)), None)
     if point is None:
         return None
-    ex, ey, ez = world.eye()
     length = max(1e-6, math.dist((ex, ey, ez), point))
     box = (-b.half, 0.0, -b.half, b.half, b.height, b.half)
     ray = ((point[0] - ex) / length, (point[1] - ey) / length, (point[2] - ez) / length)
@@ -131,8 +136,7 @@ def mob(world: World, who: Mob, quantum: int) -> Thing | None:
 
 @functools.lru_cache(maxsize=256)
 def _landmarks(name: str) -> tuple[NDArray[np.float64], list[Cell], list[int]]:
-    width, index = (int(part) for part in name.split(":"))
-    rows = [(cell, state) for state, cells in terrain.scene(index, width).features.items() for cell in cells]
+    rows = [(cell, state) for state, cells in terrain.named(name).features.items() for cell in cells]
     middles = np.array([cell for cell, _ in rows], dtype=np.float64).reshape(-1, 3) + 0.5
     return middles, [cell for cell, _ in rows], [state for _, state in rows]
 

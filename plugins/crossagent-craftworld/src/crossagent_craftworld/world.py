@@ -1,6 +1,6 @@
 """The state of one episode and the only way it changes: :meth:`World.tick`.
 
-Order of a tick: camera → hotbar, inventory, drop keys → ray → attack, use → the player's motion → mobs → items → furnaces → time.
+Order of a tick: camera → hotbar, inventory, drop keys → ray → attack, use → the player's motion → mobs → shots → items → furnaces → time.
 Yaw and pitch are kept in whole mouse pixels (0.15° each), so that turning is exact.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from crossagent.plugin import RawTick
-from crossagent_craftworld import digging, drops, hands, keyboard, mobs, physics, player
+from crossagent_craftworld import digging, drops, hands, harm, keyboard, mobs, night, physics, player, shots
 from crossagent_craftworld.grid import Cell, Grid
 from crossagent_craftworld.hunger import Hunger
 from crossagent_craftworld.inventory import Inventory
@@ -27,7 +27,7 @@ TURN = 2400
 PITCH_LIMIT = 600
 """Mouse pixels from the horizon to straight up or down."""
 REACH = 4.5
-EYE, EYE_SNEAKING = 1.62, 1.27
+EYE, EYE_SNEAKING, EYE_SWIMMING = 1.62, 1.27, 0.4
 _RADIANS = math.radians(DEGREES_PER_PIXEL)
 _REGENERATE = 80
 MOVEMENT = ("w", "a", "s", "d", "space", "left.shift", "left.control")
@@ -57,10 +57,12 @@ class World:
         emit: Callable[[str, str, int], None],
         difficulty: str = "easy",
         hunger: bool = False,
+        day_night: bool = False,
     ) -> None:
         """``emit(kind, name, count)`` hears of events; ``difficulty`` scales what mobs deal.
 
-        Without ``hunger`` the player never tires, and heals 1 per 80 ticks.
+        Without ``hunger`` the player never tires, and heals 1 per 80 ticks. With ``day_night`` the sun sets: hostile
+        mobs appear in the dark, and the undead burn in the sun; without it, it is always morning.
         """
         self.scene = scene
         self.grid = Grid(scene.blocks, scene.size)
@@ -77,14 +79,25 @@ class World:
         self.inventory = Inventory()
         self.mobs: list[Mob] = []
         self.drops: list[drops.Drop] = []
+        self.shots: list[shots.Shot] = []
+        """What mobs have shot and what they cast."""
         self.health = 20.0
         self.hunger = Hunger() if hunger else None
         self.time = 0
+        self.dawn = 0
+        """Time of the day, in ticks after sunrise, at which the episode began."""
+        self.day_night = day_night
         self.keys: frozenset[str] = frozenset()
         """Held in the last tick."""
         self.buttons: frozenset[str] = frozenset()
         self.sneaking = False
         self.sprinting = False
+        self.swimming = False
+        """Flat in the water, sprinting."""
+        self.air = harm.AIR
+        """Ticks of breath left."""
+        self.fire = 0
+        """Ticks the player goes on burning."""
         self.hurt = 0
         self.last_damage = 0.0
         self.fell_from = 0.0
@@ -94,10 +107,16 @@ class World:
         self.use_wait = 0
         self.dig = digging.Dig()
         self.next_ident = 1
+        self.searched: tuple[Cell, ...] = ()
+        """Places where the player looked round for something (:mod:`explore`)."""
+        self.named = 4
+        """Things around that an observation names."""
         self.hidden: frozenset[Cell] = frozenset()
         """Cells the set-up changed in the ground (sand under a cactus): no landmarks, so observations leave them out."""
         self.moved = 0
         """Counts changes of the view, of the position and of mobs; caches hang on it. Not part of the state."""
+        self.still = -1
+        """Version of the grid at the player's last motion: while it stays, one who stands still need not be moved."""
         self._hit: tuple[int, int, Hit | None] = (-1, -1, None)
         self.memory: dict[str, Any] = {}
         """Caches of others (observation, paths), keyed by what they depend on. Not part of the state."""
@@ -111,7 +130,8 @@ class World:
     def eye(self) -> tuple[float, float, float]:
         """Return the position of the eye."""
         b = self.body
-        return b.x, b.y + (EYE_SNEAKING if self.sneaking else EYE), b.z
+        lies = b.height < 1.0
+        return b.x, b.y + (EYE_SWIMMING if lies else EYE_SNEAKING if self.sneaking or b.height < 1.8 else EYE), b.z
 
     def yaw_sin_cos(self) -> tuple[float, float]:
         """Return sine and cosine of the yaw."""
@@ -182,10 +202,14 @@ class World:
             hands.buttons(self, buttons)
         self.keys, self.buttons = keys, buttons
         player.move(self, frozenset() if inventory.window is not None else keys)
+        harm.tick(self)
         if self.mobs:
             for mob in list(self.mobs):
-                mob.tick(self)
+                if mob.health > 0:
+                    mob.tick(self)
             self.moved += 1
+        if self.shots:
+            shots.tick(self)
         if self.drops:
             drops.tick(self)
         if inventory.furnaces:
@@ -193,10 +217,16 @@ class World:
         if self.hurt:
             self.hurt -= 1
         self.time += 1
+        if self.day_night:
+            night.tick(self)
         if self.hunger is not None:
             self.hunger.tick(self)
         elif self.health < 20 and not self.dead and self.time % _REGENERATE == 0:
             self.health = min(20.0, self.health + 1)
+
+    def daytime(self) -> int:
+        """Return the time of the day in ticks, 0…23999: 0 sunrise, 6000 noon, 13000 night; with no sun, when it began."""
+        return (self.dawn + (self.time if self.day_night else 0)) % 24000
 
     def cooldown(self) -> float:
         """Return the ticks between full blows with what is held."""
@@ -216,12 +246,15 @@ class World:
         return (
             self.rng.state, self.body.save(), self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
-            self.use_wait, self.next_ident, self.dig.save(), self.resistance,
+            self.use_wait, self.next_ident, self.dig.save(), self.resistance, self.swimming, self.air, self.fire, self.dawn, self.searched,
             None if self.hunger is None else self.hunger.save(),
         )  # fmt: skip
 
     def _things(self) -> tuple[Any, ...]:
-        return (tuple([m.save() for m in self.mobs]), tuple([d.save() for d in self.drops]))
+        return (
+            tuple([m.save() for m in self.mobs]), tuple([d.save() for d in self.drops]),
+            tuple([s.save() for s in self.shots]),
+        )  # fmt: skip
 
     def load(self, state: tuple[Any, ...]) -> None:
         """Go back to a :meth:`save`, of this world only."""
@@ -230,7 +263,8 @@ class World:
         (
             self.rng.state, body, self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
-            self.use_wait, self.next_ident, dig, self.resistance, hunger,
+            self.use_wait, self.next_ident, dig, self.resistance, self.swimming, self.air, self.fire, self.dawn,
+            self.searched, hunger,
         ) = scalars  # fmt: skip
         self.body.load(body)
         self.dig.load(dig)
@@ -239,6 +273,7 @@ class World:
         self.inventory.load(inventory)
         self.mobs = [Mob.load(s) for s in things[0]]
         self.drops = [drops.Drop.load(s) for s in things[1]]
+        self.shots = [shots.Shot.load(s) for s in things[2]]
         self.moved += 1
 
     def canonical(self) -> tuple[Any, ...]:

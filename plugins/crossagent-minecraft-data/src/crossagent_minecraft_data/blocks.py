@@ -34,6 +34,8 @@ class Block:
     name: str
     hardness: float
     """-1: cannot be broken."""
+    resistance: float
+    """Against explosions."""
     material: str
     """Class of tool that suits it: rock/pickaxe, wood/axe, dirt/shovel, hoe, plant, leaves, web, wool, melon, none."""
     harvest_tools: frozenset[str]
@@ -124,7 +126,15 @@ def _build() -> dict[str, Block]:
         diggable = row["diggable"] and row["hardness"] is not None and not fluid
         hardness = float(row["hardness"]) if diggable else -1.0
         blocks[name] = Block(
-            name, hardness, material, harvest, boxes, outline, name in replaceable, bool(row["transparent"])
+            name,
+            hardness,
+            float(row["resistance"]),
+            material,
+            harvest,
+            boxes,
+            outline,
+            name in replaceable,
+            bool(row["transparent"]),
         )
     return blocks
 

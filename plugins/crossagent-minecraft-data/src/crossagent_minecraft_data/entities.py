@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from crossagent_minecraft_data._source import facts, table
@@ -77,6 +79,24 @@ def attack_damage(item: str | None, ticks_since_swing: int) -> float:
     return damage * (0.2 + 0.8 * charge * charge)
 
 
-def after_armor(damage: float, armor: float) -> float:
-    """Return what armour points leave of ``damage`` (toughness 0)."""
-    return damage * (1.0 - min(20.0, max(armor / 5.0, armor - damage / 2.0)) / 25.0)
+def after_armor(damage: float, armor: float, toughness: float = 0.0) -> float:
+    """Return what armour points, of so much toughness, leave of ``damage``."""
+    least = max(armor / 5.0, armor - damage / (2.0 + toughness / 4.0))
+    return damage * (1.0 - min(20.0, least) / 25.0)
+
+
+@cache
+def _armor(item: str) -> tuple[float, float]:
+    row = facts()["armor"]
+    tier, _, piece = item.rpartition("_")
+    if item in row:
+        return float(row[item]), 0.0
+    if tier not in row["points"] or piece not in row["pieces"]:
+        return 0.0, 0.0
+    return float(row["points"][tier][row["pieces"].index(piece)]), float(row["toughness"].get(tier, 0))
+
+
+def worn_armor(items: Iterable[str]) -> tuple[float, float]:
+    """Return (armour points, toughness) of all that is worn."""
+    pieces = [_armor(item) for item in items]
+    return sum(p for p, _ in pieces), sum(t for _, t in pieces)
