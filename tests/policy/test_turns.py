@@ -15,7 +15,7 @@ from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.policy.sampler import GenerateSampler
 
-from .conftest import TEXTS, tiny_policy
+from .conftest import tiny_policy
 
 PARAMS = SamplingParams(max_new_tokens=6)
 GREEDY = SamplingParams(temperature=0.0, max_new_tokens=6)
