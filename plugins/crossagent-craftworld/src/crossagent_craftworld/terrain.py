@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.palette import AIR, intern
 from crossagent_craftworld.rng import WorldRandom
@@ -162,3 +165,21 @@ def scene(index: int, width: int = 48) -> Scene:
         surface=tuple(build.surface),
         features=MappingProxyType({state: tuple(cells) for state, cells in build.features.items()}),
     )
+
+
+Marks = tuple[NDArray[np.float64], list[Cell], list[int]]
+"""Middles [n, 3], cells and state ids of what an observation may name."""
+
+
+def marks_of(scene: Scene) -> Marks:
+    """Return the landmarks of a landscape."""
+    rows = [(cell, state) for state, cells in scene.features.items() for cell in cells]
+    middles = np.array([cell for cell, _ in rows], dtype=np.float64).reshape(-1, 3) + 0.5
+    return middles, [cell for cell, _ in rows], [state for _, state in rows]
+
+
+@functools.lru_cache(maxsize=256)
+def marks(name: str) -> Marks:
+    """Return the landmarks of the landscape of this name."""
+    width, index = (int(part) for part in name.split(":"))
+    return marks_of(scene(index, width))
