@@ -28,6 +28,8 @@ from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, Str
         ),
         (GRPOConfig, {"kl": "k1", "kl_coef": 0.1}, "k1 in the loss has an expected gradient of 0"),
         (GRPOConfig, {"kl": "k2", "kl_correction": True}, "kl_correction: expected k1 or k3 in the loss"),
+        (GRPOConfig, {"single_space_share": 1.5}, "single_space_share: got 1.5; expected 0 to 1"),
+        (StrlConfig, {"single_space_share": 0.5}, "single_space_share: STRL compares spaces with each other"),
         (GRPOConfig, {"kl_in": "reward", "kl_correction": True}, "kl_correction: expected k1 or k3 in the loss"),
         (GRPOConfig, {"overlong_buffer": -1}, "overlong_buffer: got -1"),
         (GRPOConfig, {"reference": "sft"}, "reference: got 'sft' with kl_coef 0"),

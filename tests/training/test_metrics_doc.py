@@ -42,5 +42,6 @@ LIVE = {
     "time/environment",
     "explore/trajectories",
     "explore/weight",
+    "single/<id>/success",
 }
 """What only a source with worlds, or an option, reports; see test_sources.py and test_exploration.py."""

@@ -168,6 +168,29 @@ def test_relabelling_takes_what_is_right_and_keeps_the_expert_elsewhere(opening:
         assert (stats.states, stats.accepted, stats.moved) == (1, moved, moved)
 
 
+@pytest.mark.parametrize(("balance", "after"), [(2.0, {"control": 6, "gui": 3}), (0.0, {"control": 12, "gui": 3})])
+def test_what_is_relabelled_is_balanced(
+    demos: list[Demonstration], pool: WorkerPool, balance: float, after: dict[str, int]
+) -> None:
+    left = {"control": 12, "gui": 3}
+    few = []
+    for demo in demos:
+        turns = []
+        for turn in demo.turns:
+            wanted = not turn.error and left.get(turn.space, 0) > 0
+            left[turn.space] = left.get(turn.space, 0) - wanted
+            turns.append(turn if wanted else replace(turn, error="not this one"))
+        few.append(replace(demo, turns=tuple(turns)))
+    sampler = ScriptedSampler(["no action"] * 15, eot_id=EOT, encode=lambda text: tuple(map(ord, text)))
+    result, stats = relabel(
+        few, RelabelConfig(states=99, samples=1, balance=balance), tasks={t.name: t for t in toy_tasks() + toy_tasks("demo")},
+        spaces=SPACES, pool=pool, sampler=sampler, prompt=Letters(), params=SamplingParams(1.0, 99), seed=0,
+    )  # fmt: skip
+    assert (stats.states, stats.before) == (15, {"control": 12, "gui": 3})
+    assert stats.after == after == Counter(demo.turns[-1].space for demo in result)
+    assert stats.kept == len(result)
+
+
 def test_no_space_keeps_more_than_its_share(demos: list[Demonstration]) -> None:
     by_space = {s: [d for d in demos if d.turns[-1].space == s] for s in ("gui", "control")}
     rows = by_space["control"][:9] + by_space["gui"][:3]

@@ -92,6 +92,47 @@ def test_members_share_task_seed_and_state_and_iterations_do_not(learner: Path, 
         assert sum(rewards) == pytest.approx(expected)
 
 
+def test_a_share_of_the_groups_may_use_one_space_alone_each_in_turn(
+    learner: Path, pool: WorkerPool, tmp_path: Path
+) -> None:
+    config = GRPOConfig(
+        iterations=3, groups=4, group_size=3, single_space_share=0.5, curriculum="uncertain", explore_members=1, explore_turns=1,
+        drop_all_fail=False, filter_zero_variance=False, lr=1e-3,
+    )  # fmt: skip
+    policy = Policy.load(learner)
+    source, prompt = mtrl(config, policy, pool), toy_prompt(policy, pool)
+    alone = []
+    for iteration in range(3):
+        before = source.picker.state_dict()
+        played = source.play(iteration)
+        groups = {g: [t for t in played.trajectories if t.group == g] for g in range(4)}
+        for members in groups.values():
+            assert len({t.spaces for t in members}) == 1
+        alone += [members[0].spaces for members in groups.values() if len(members[0].spaces) == 1]
+        for t in (t for t in played.trajectories if len(t.spaces) == 1):
+            assert all(turn.space == t.spaces[0] and not turn.explored for turn in t.turns)
+            assert all(turn.forced == len(prompt.forced_ids(t.spaces[0])) for turn in t.turns)
+        assert any(turn.explored for t in played.trajectories for turn in t.turns)
+        noted = sum(a != b for a, b in zip(before["played"], source.picker.state_dict()["played"], strict=True))
+        assert noted <= 2, "the curriculum looks at the other two groups alone"
+    assert alone == [(space,) for space in SPACES] * 2
+
+    policy = Policy.load(learner)
+    train_grpo(policy, mtrl(config, policy, pool), config, stage(tmp_path))
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    told = [{name.split("/")[1] for name in row if name.startswith("single/")} for row in rows]
+    assert told == [{"api", "gui"}, {"control", "api"}, {"gui", "control"}]
+    for row in rows:
+        assert row["rollout/trajectories"] == 2 * 3
+        assert row["group/trained"] == 4
+        assert row["train/ratio_first_deviation"] < 1e-6
+
+
+def test_without_a_share_every_group_may_use_every_space(learner: Path, pool: WorkerPool) -> None:
+    source = mtrl(GRPOConfig(groups=4, group_size=2), Policy.load(learner), pool)
+    assert {t.spaces for t in source.play(0).trajectories} == {SPACES}
+
+
 def test_play_does_not_depend_on_the_number_of_worlds(learner: Path) -> None:
     config = GRPOConfig(groups=3, group_size=3, minibatches=1)
     results = []

@@ -139,6 +139,9 @@ class GRPOConfig:
     weighted by what the policy thinks of that space (importance sampling)."""
     explore_turns: int = 4
     """That turn is one of the first so many."""
+    single_space_share: float = 0.0
+    """MTRL: share of the groups that may use one space alone, each in turn, with the prompt of a single space, as evaluating
+    it does: the policy keeps what it can do there. They are no part of ``rollout/*``, ``space/*`` and the curriculum."""
     curriculum: str = "uniform"
     """Which tasks: ``uniform`` (each equally often) or ``uncertain`` (by p(1 − p) of recent success)."""
     curriculum_floor: float = 0.05
@@ -233,6 +236,7 @@ class GRPOConfig:
                 f"explore_members: got {self.explore_members}; expected fewer than group_size ({self.group_size}): "
                 "somebody has to play as the policy does"
             )
+        _between("single_space_share", self.single_space_share, 0.0, 1.0)
         _segment_weights(self.segment_weights)
         _one_of("curriculum", self.curriculum, ("uniform", "uncertain"))
         _between("curriculum_floor", self.curriculum_floor, 0.0, 0.25)
@@ -342,6 +346,8 @@ class StrlConfig(GRPOConfig):
                 "partial_credit: needs drop_all_fail: false; else groups in which nobody is right, where it would tell "
                 "members apart, are left out"
             )
+        if self.single_space_share:
+            raise RecipeError("single_space_share: STRL compares spaces with each other; expected 0")
         if self.estimator == "gigpo":
             raise RecipeError("estimator: a single turn has no steps to give credit to; expected group")
 

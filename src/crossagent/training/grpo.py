@@ -46,6 +46,7 @@ from crossagent.training.metrics import (
     CollapseWatch,
     dropped_metrics,
     rollout_metrics,
+    single_space_metrics,
     space_entropy,
     space_metrics,
 )
@@ -141,7 +142,7 @@ class GRPOModule(lightning.LightningModule):
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
         metrics |= _summary(played, keep, advantages, self.source, self.config)
-        metrics |= space_entropy(_turn_entropies(scored, played), self.source.spaces)
+        metrics |= space_entropy(_turn_entropies(scored, played, self.source), self.source.spaces)
         metrics["rollout/episodes_per_second"] = len(played.trajectories) / max(metrics["time/rollout"], 1e-9)
         if self.config.explore_members:
             metrics["explore/trajectories"] = float(len(paid))
@@ -424,10 +425,17 @@ class _Totals:
         return metrics
 
 
-def _turn_entropies(scored: Scored, played: Played) -> list[tuple[str | None, float, int]]:
-    """Return (space, sum of the entropy, tokens) of each trained turn."""
+def _is_free(trajectory: Trajectory, source: GroupSource) -> bool:
+    """Return whether it might use every space: not one of a ``single_space_share``."""
+    return len(trajectory.spaces) in (0, len(source.spaces))
+
+
+def _turn_entropies(scored: Scored, played: Played, source: GroupSource) -> list[tuple[str | None, float, int]]:
+    """Return (space, sum of the entropy, tokens) of each trained turn in which every space might be used."""
     found = []
     for row, entropy in zip(scored.rows, scored.entropy, strict=True):
+        if not _is_free(played.trajectories[row.trajectory], source):
+            continue
         owner = torch.where(torch.tensor(row.loss_mask), torch.tensor(row.turns), -1)
         for turn in sorted({int(t) for t in owner if t >= 0}):
             mine = entropy[owner == turn]
@@ -451,7 +459,14 @@ def _summary(
     live = {g: [i for i in members if returns[i] == returns[i]] for g, members in groups.items()}
     usable = [members for members in live.values() if len(members) >= 2]
     count = max(1, len(usable))
-    metrics = rollout_metrics(played.trajectories, returns, source.weights)
+    free = [_is_free(t, source) for t in played.trajectories]
+    everything = [i for i, may in enumerate(free) if may]  # every space may be used
+    metrics = rollout_metrics(
+        [played.trajectories[i] for i in everything], [returns[i] for i in everything], source.weights
+    )
+    metrics |= single_space_metrics(
+        [t for t, may in zip(played.trajectories, free, strict=True) if not may], source.spaces
+    )
     metrics |= dropped_metrics(played.trajectories, returns, keep, drop_all_fail=config.drop_all_fail)
     metrics |= {
         "group/zero_variance": sum(len({returns[i] for i in m}) == 1 for m in usable) / count,
@@ -459,7 +474,7 @@ def _summary(
         "group/too_small": float(len(groups) - len(usable)),
         "group/trained": float(sum(any(keep[i] for i in m) for m in groups.values())),
     }
-    shown = [i for i in range(len(returns)) if returns[i] == returns[i]]
+    shown = [i for i in everything if returns[i] == returns[i]]
     credit = [[a if keep[i] else float("nan") for a in advantages[i]] for i in shown]
     metrics |= space_metrics([played.trajectories[i] for i in shown], credit, source.spaces)
     return metrics | dict(played.metrics)

@@ -94,6 +94,13 @@ CAUSES = (*get_args(FailureKind), "other", "no_turn", "group_too_small", "all_fa
 """Why a trajectory does not train, in the order in which they are looked for."""
 
 
+def single_space_metrics(trajectories: Sequence[Trajectory], spaces: Sequence[str]) -> dict[str, float]:
+    """Return ``single/<id>/success`` of those that might use that space alone (``single_space_share``), failures left out."""
+    live = [t for t in trajectories if t.stop_reason is not StopReason.failure]
+    found = {space: [float(t.success) for t in live if t.spaces == (space,)] for space in spaces}
+    return {f"single/{space}/success": mean(won) for space, won in found.items() if won}
+
+
 def space_entropy(turns: Sequence[tuple[str | None, float, int]], spaces: Sequence[str]) -> dict[str, float]:
     """Return ``space/<id>/entropy``: nats per trained token, at the sampling temperature, of the turns in each space.
 

@@ -184,14 +184,17 @@ class MtrlSource:
         wanted, start, rounds, timing = c.groups, 0, 0, Timing()
         while wanted > 0 and rounds <= c.resample_rounds:
             picked = self.picker.pick(iteration, start, wanted)
+            allowed = [self._allowed(iteration * c.groups + start + k) for k in range(len(picked))]
             episodes = [
                 Episode(
                     self.picker.tasks[index],
                     derive(self.seed, "world", iteration, start + k),
                     start + k,
                     m,
-                    self.spaces,
-                    explored_turn(m, c.explore_members, c.explore_turns, self.seed, iteration, start + k),
+                    allowed[k],
+                    explored_turn(m, c.explore_members, c.explore_turns, self.seed, iteration, start + k)
+                    if len(allowed[k]) > 1
+                    else None,
                 )
                 for k, index in enumerate(picked)
                 for m in range(c.group_size)
@@ -207,6 +210,8 @@ class MtrlSource:
                 timing=timing,
             )
             for k, index in enumerate(picked):
+                if allowed[k] != self.spaces:
+                    continue  # what one space can do says little of what there is to learn with all of them
                 self.picker.update(index, [t for t in played if t.group == start + k])
             trajectories += played
             rewards += [
@@ -222,6 +227,12 @@ class MtrlSource:
             "time/environment": timing.environment_s,
         }
         return Played(tuple(trajectories), tuple(rewards), metrics)
+
+    def _allowed(self, position: int) -> tuple[str, ...]:
+        """Return the spaces of the group at this place in the order of all groups of the stage."""
+        share = self.config.single_space_share
+        before, after = math.floor(position * share), math.floor((position + 1) * share)
+        return (self.spaces[before % len(self.spaces)],) if after > before else self.spaces
 
     def state_dict(self) -> dict[str, Any]:
         """Return the curriculum's record."""

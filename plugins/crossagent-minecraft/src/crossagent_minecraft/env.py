@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from crossagent.plugin import Observation, RawTick, Task, TickLimit
 from crossagent_craftworld import setup, terrain
-from crossagent_craftworld.env import CraftWorld
+from crossagent_craftworld.env import NAMED_AMONG_MANY, CraftWorld
 from crossagent_minecraft import connect
 from crossagent_minecraft.link import BridgeFailed, Link
 from crossagent_minecraft.mirror import Mirror
 from crossagent_minecraft.pool import pool
+from crossagent_minecraft_data.windows import SCREEN
 
 CHUNK = 16
 
@@ -26,6 +28,11 @@ class Minecraft(CraftWorld):
         camera_limit: Largest movement of one tick, a multiple of the quantum.
         scenes: Embedded: number of different landscapes.
         width: Embedded: blocks along a side of a landscape, a multiple of 16 in 32…96.
+        terrain: Embedded: ``plains`` or ``biomes``, as in CraftWorld.
+        level: Embedded: how hard targets are to find, as in CraftWorld.
+        phrasing: How the suite tells its tasks, as in CraftWorld.
+        observation: ``text``, ``pixels`` (the text is empty) or ``both``.
+        image_size: Width and height of the picture, 64…2048 each.
         spare: Embedded: servers that are kept ready for the next episodes, per process.
         host: Connect: the server, in offline mode.
         port: Connect: its port.
@@ -43,6 +50,11 @@ class Minecraft(CraftWorld):
         camera_limit: int = 300,
         scenes: int = 64,
         width: int = 48,
+        terrain: str = "plains",
+        level: int = 1,
+        phrasing: str = "plain",
+        observation: str = "text",
+        image_size: Sequence[int] = SCREEN,
         spare: int = 1,
         host: str = "127.0.0.1",
         port: int = 25565,
@@ -59,7 +71,18 @@ class Minecraft(CraftWorld):
             raise ValueError(f"port: got {port}; expected 1…65535")
         if not 8 <= radius <= 48:
             raise ValueError(f"radius: got {radius}; expected 8…48")
-        super().__init__(skills, camera_quantum, camera_limit, scenes, width)
+        super().__init__(
+            skills=skills,
+            camera_quantum=camera_quantum,
+            camera_limit=camera_limit,
+            scenes=scenes,
+            width=width,
+            terrain=terrain,
+            level=level,
+            phrasing=phrasing,
+            observation=observation,
+            image_size=image_size,
+        )
         self._mode, self._spare = mode, spare
         self._server = {"host": host, "port": port, "username": username, "radius": radius}
         self._link: Link | None = None
@@ -99,10 +122,13 @@ class Minecraft(CraftWorld):
 
     def _embedded(self, task: Task, seed: int) -> Mirror:
         digest = hashlib.blake2b(repr((task.name, seed)).encode(), digest_size=16).digest()
-        scene = terrain.scene(int.from_bytes(digest[:8], "little") % self._scenes, self._width)
+        kind = task.setup.get("terrain", self._terrain)
+        scene = terrain.scene(int.from_bytes(digest[:8], "little") % self._scenes, self._width, kind)
         number = int.from_bytes(digest[8:], "little")
         world = Mirror(scene, number, self._hear)
-        setup.prepare(world, task.setup, self.camera_quantum)
+        if self.level > 1 or kind != "plains":
+            world.named = NAMED_AMONG_MANY
+        setup.prepare(world, task.setup, self.camera_quantum, self.level)
         self._start = world.start_message(number)
         self._link = pool(self._width // CHUNK).take(self._spare)
         world.begin(self._link.call, self._link.call("reset", **self._start))

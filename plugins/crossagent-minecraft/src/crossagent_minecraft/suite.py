@@ -23,10 +23,10 @@ def _here(task: Task) -> Task:
 
 
 @cache
-def _build() -> Suite:
-    return Suite([_here(task) for task in craftworld.suite().tasks()])
+def _build(phrasing: str) -> Suite:
+    return Suite([_here(task) for task in craftworld.suite(phrasing=phrasing).tasks()])
 
 
-def suite(**options: Any) -> Suite:
-    """Return the suite; the environment's options change how tasks are solved, not which exist."""
-    return _build()
+def suite(phrasing: str = "plain", **options: Any) -> Suite:
+    """Return the suite; only ``phrasing`` of the environment's options changes its tasks, and only their words."""
+    return _build(phrasing)
