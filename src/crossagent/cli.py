@@ -152,6 +152,9 @@ def build_parser() -> argparse.ArgumentParser:
     tasks = commands.add_parser("tasks", help="list an environment's tasks")
     tasks.add_argument("environment", metavar="ENV", help="e.g. craftworld")
     tasks.add_argument("--split", metavar="NAME", help="only the tasks of this split")
+    tasks.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of environment.options, e.g. tasks=long"
+    )
     tasks.add_argument("--json", action="store_true", help="print JSON")
     tasks.set_defaults(command=_tasks)
 
@@ -371,10 +374,16 @@ def _plugins(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> int:
-    from crossagent.recipe import suite_tasks, tasks_of_split
+    from crossagent.compose import apply_overrides
+    from crossagent.recipe import EnvironmentConfig, suite_tasks, tasks_of_split
     from crossagent.registry import load_plugins
 
-    tasks = suite_tasks(load_plugins(), args.environment, {})
+    given: dict[str, Any] = {"options": {}}
+    if problems := apply_overrides(given, [f"options.{word}" for word in args.option], EnvironmentConfig):
+        raise CrossAgentError("\n".join(problems).replace("command line: ", "--option: "))
+    plugins = load_plugins()
+    plugins.check_environment_options(args.environment, given["options"])
+    tasks = suite_tasks(plugins, args.environment, given["options"])
     if args.split:
         tasks = tasks_of_split(tasks, args.split, args.environment, solvable_only=False)
     rows = [
