@@ -123,7 +123,8 @@ def serve(sock: int, beat: int, parent: int, timeout_s: float, reset_timeout_s: 
         try:
             held.append(Worlds(pickle.loads(message), signs))
         except Exception as error:
-            traceback.print_exc()
+            if not isinstance(error, ValueError):  # that one says what is wrong with an option, and every worker has it
+                traceback.print_exc()
             answers.put(dump(("raised", f"{type(error).__name__}: {error}")))
             return
         answers.put(dump(("ok",)))

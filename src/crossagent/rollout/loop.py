@@ -164,6 +164,7 @@ def play(
     keys = [(e.group, e.member) for e in episodes]
     if len(set(keys)) != len(keys):
         raise ValueError("play: two episodes have the same (group, member); their responses would share seeds")
+    forget(sampler)
     table = _Table(episodes, pool, sampler, prompt, params, seed, step, progress, timing or Timing())
     if schedule not in SCHEDULES:
         raise ValueError(f"play: got schedule {schedule!r}; expected one of {', '.join(SCHEDULES)}")
@@ -171,7 +172,15 @@ def play(
         table.play_by_arrival()
     else:
         table.play_in_turns(parts=2 if schedule == "halves" else 1)
+    forget(sampler)
     return sorted(table.done, key=lambda t: (t.group, t.member))
+
+
+def forget(sampler: Sampler) -> None:
+    """Let a sampler that keeps something between turns drop it: what is played depends on nothing that came before."""
+    drop = getattr(sampler, "forget", None)
+    if drop is not None:
+        drop()
 
 
 def space_openings(prompt: PromptLike, spaces: Sequence[str]) -> tuple[int, ...]:
