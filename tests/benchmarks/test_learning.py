@@ -87,6 +87,12 @@ def test_it_runs_and_does_not_run_twice(python: Callable, tmp_path: Path) -> Non
     assert [row["commit"] == "begun before" for row in rows] == [False, True, False, False]
     assert all(row["cost_per_success"] >= 0 and row["episodes"] == 6 for row in rows)
     assert (tmp_path / "out/curves.png").stat().st_size > 0
+    raw = [json.loads(line) for line in (tmp_path / "out/episodes.jsonl").read_text().splitlines()]
+    assert [(each["arm"], each["seed"]) for each in raw] == [(row["arm"], row["seed"]) for row in rows]
+    for each, row in zip(raw, rows, strict=True):
+        assert len(each["worlds"]) == len(each["success"]) == len(each["cost"]) == 6
+        assert sum(each["cost"]) / max(1, sum(each["success"])) == pytest.approx(row["cost_per_success"], abs=1e-3)
+        assert len(each["rollouts"]) == (0 if each["arm"] == "sft" else 2)
     table = (tmp_path / "out/table.md").read_text()
     assert "| strl-mtrl | 1 |" in table
     again = python(*command, timeout=900)
