@@ -204,11 +204,13 @@ def verdicts(played: dict[str, Episodes], weight: float) -> list[str]:
     cheaper = difference(cost_per_success, "mtrl", "mtrl-free")
     lost = difference(success, "mtrl", "mtrl-free")
     warm = difference(success, "strl-mtrl", "mtrl")
+    thrifty = difference(cost_per_success, "strl-mtrl", "mtrl")
     return [
         told("MTRL raises success over SFT, in points, intervals apart", rise, after[0] > before[1]),
         told(f"λ = {weight:g} against λ = 0 lowers the cost per success", cheaper, cheaper[2] < 0, 2),
         told(f"… and success by no more than {MOST_LOST:g} points", lost, lost[0] >= -MOST_LOST),
         told("STRL and relabelling before MTRL raise success further", warm, warm[1] > 0),
+        told("… and lower the cost per success further", thrifty, thrifty[2] < 0, 2),
     ]
 
 
