@@ -202,6 +202,7 @@ def build_parser() -> argparse.ArgumentParser:
     watch.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; running, stopped or complete")
     watch.add_argument("--port", type=int, metavar="N", help="of 127.0.0.1 (default: 8707; 0: any free one)")
     watch.add_argument("--open", action="store_true", help="open it in the browser")
+    watch.add_argument("--text", action="store_true", help="on this terminal instead; once, if it is none")
     watch.set_defaults(command=_watch)
     return parser
 
@@ -474,6 +475,14 @@ def _render(args: argparse.Namespace) -> int:
 def _watch(args: argparse.Namespace) -> int:
     from crossagent.tracking.viewer.watch import ADDRESS, PORT, serve
 
+    if args.text:
+        from crossagent.tracking.viewer.watch_text import follow
+
+        try:
+            follow(args.run, _console())
+        except KeyboardInterrupt:
+            print()
+        return 0
     with serve(args.run, PORT if args.port is None else args.port) as server:
         address = f"http://{ADDRESS}:{server.server_address[1]}/"
         print(f"{args.run}: {address} (Ctrl-C ends it)", flush=True)

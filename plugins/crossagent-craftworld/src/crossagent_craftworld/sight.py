@@ -136,8 +136,7 @@ def mob(world: World, who: Mob, quantum: int) -> Thing | None:
 
 @functools.lru_cache(maxsize=256)
 def _landmarks(name: str) -> tuple[NDArray[np.float64], list[Cell], list[int]]:
-    width, index = (int(part) for part in name.split(":"))
-    rows = [(cell, state) for state, cells in terrain.scene(index, width).features.items() for cell in cells]
+    rows = [(cell, state) for state, cells in terrain.named(name).features.items() for cell in cells]
     middles = np.array([cell for cell, _ in rows], dtype=np.float64).reshape(-1, 3) + 0.5
     return middles, [cell for cell, _ in rows], [state for _, state in rows]
 
