@@ -20,7 +20,7 @@ from crossagent_craftworld.terrain import TERRAINS
 from crossagent_craftworld.world import World
 from crossagent_minecraft_data.windows import SCREEN
 
-_NAMED_AMONG_MANY = 7
+NAMED_AMONG_MANY = 7
 """Things an observation names where there are many: in the biomes and from level 2 on."""
 
 
@@ -125,7 +125,7 @@ class CraftWorld(Environment):
             scene, int.from_bytes(digest[8:], "little"), self._hear, self._difficulty, self._hunger, self._day_night
         )
         if self.level > 1 or kind != "plains":
-            self._world.named = _NAMED_AMONG_MANY
+            self._world.named = NAMED_AMONG_MANY
         setup.prepare(self._world, task.setup, self.camera_quantum, self.level)
         self.interface("pointer").reset()
         return self.observe()
