@@ -35,6 +35,7 @@ from crossagent.run_directory import RunDirectory
 from crossagent.seeding import derive
 from crossagent.tracking import plots
 from crossagent.tracking.files import read_json, write_json, write_text
+from crossagent.tracking.listeners import Listeners
 from crossagent.tracking.mlflow import Tracker, tracking_uri
 from crossagent.tracking.model_card import model_card
 from crossagent.tracking.progress import Mode, ProgressDisplay, ProgressTask
@@ -49,12 +50,13 @@ from crossagent.tracking.summary import (
     write_summary,
 )
 from crossagent.training.callbacks import METRICS, read_metrics
+from crossagent.training.functions import LISTENER, find_function
 from crossagent.training.grpo import train_grpo
 from crossagent.training.relabel import relabel
 from crossagent.training.resume import RESUME, rows_done
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import SURVEYED, MtrlSource, StrlSource
-from crossagent.training.stage import StageResult, StageRun
+from crossagent.training.stage import Metrics, StageResult, StageRun
 from crossagent.types import Trajectory
 
 log = logging.getLogger(__name__)
@@ -213,9 +215,9 @@ def evaluate(work: _Work, stage: str) -> None:
                 trajectories,
                 {"stage": stage, "suite": suite, "agent": kind},
             )
-            work.tracker.log_metrics(
-                "", {f"eval/{suite}/{kind}/{k}": v for k, v in cell_metrics(cell).items()}, _step(recipe, stage)
-            )
+            measured = {f"eval/{suite}/{kind}/{k}": v for k, v in cell_metrics(cell).items()}
+            work.tracker.log_metrics("", measured, _step(recipe, stage))
+            work.listeners(stage, _step(recipe, stage), measured)
             if kind == next(iter(kinds)):
                 work.track_sample(f"{stage}-{suite}", trajectories, stage, suite=suite, agent=kind)
             work.progress.line(
@@ -395,6 +397,7 @@ class _Work:
     ) -> None:
         self.plan, self.recipe, self.directory = plan, plan.recipe, directory
         self.worlds, self.pool, self.tracker, self.progress = worlds, worlds.pool, tracker, progress
+        self.listeners = Listeners({name: find_function(name, {}, LISTENER) for name in plan.recipe.tracking.listeners})
         self._demonstrations: list[Demonstration] | None = None
 
     @classmethod
@@ -477,7 +480,7 @@ class _Work:
             strategy=trainer.strategy,
             precision=trainer.precision,
             deterministic=trainer.deterministic,
-            on_metrics=lambda step, metrics: self.tracker.log_metrics(stage, metrics, step),
+            on_metrics=lambda step, metrics: self._tell(stage, step, metrics),
             on_progress=lambda done, total, metrics: bar.update(done, metrics, total),
             on_trajectories=lambda step, trajectories: self._keep(stage, step, trajectories),
             on_credit=lambda step, trajectories, credits: save_credits(
@@ -500,6 +503,10 @@ class _Work:
         self.tracker.log_trajectories(
             trajectories, name, self.recipe.weights, {"stage": stage, **tags}, count, run=stage
         )
+
+    def _tell(self, stage: str, step: int, metrics: Metrics) -> None:
+        self.tracker.log_metrics(stage, metrics, step)
+        self.listeners(stage, step, metrics)
 
     def _keep(self, stage: str, step: int, trajectories: Sequence[Trajectory]) -> None:
         save_trajectories(

@@ -34,6 +34,7 @@ from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.spaces import SpaceSet
 from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
+from crossagent.training.functions import LISTENER, find_function
 from crossagent.types import Task
 
 STAGES = ("sft", "strl", "relabel", "mtrl")
@@ -169,6 +170,9 @@ class TrackingConfig:
     """Draw curves as PNG."""
     report: bool = True
     """Write ``report.html`` after each stage."""
+    listeners: list[str] = field(default_factory=list)
+    """Functions of yours, ``module:function``, called with (stage, step, metrics) for each row of ``metrics.jsonl``, and with
+    ``eval/SUITE/AGENT/…`` and the number of the stage after each evaluation. One that raises is called no more."""
 
     def __post_init__(self) -> None:
         if self.system_metrics_s < 0:
@@ -396,6 +400,11 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             config.check_functions()
         except RecipeError as error:
             raise RecipeError(f"{name}.{error}") from error
+    for name in recipe.tracking.listeners:
+        try:
+            find_function(name, {}, LISTENER)
+        except RecipeError as error:
+            raise RecipeError(f"tracking.{error}") from error
     _check_segments(recipe, built)
     _check_exploration(recipe)
     sampler = recipe.rollout.sampler

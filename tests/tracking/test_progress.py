@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import logging
+import re
 import warnings
 from pathlib import Path
 
@@ -76,6 +77,23 @@ def test_on_a_terminal_it_is_a_bar() -> None:
         display._bars.refresh()
     for words in ("a line above the bar", "warning: [red] is no markup", "4/4", "success 50 %", "api 75 %"):
         assert words in out.getvalue()
+
+
+def test_a_narrow_terminal_shows_how_far_how_long_and_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    out = Terminal()
+    row = {**ROW, "train/entropy": 0.5, "space/control/share": 0.2, "rollout/tokens_per_second": 12345.0}
+    with ProgressDisplay(stream=out) as display, display.task("mtrl", 60) as bar:
+        bar.update(7, row)
+        display._bars.refresh()
+        lines = display._bars.console.render_lines(display._bars.get_renderable(), pad=False)
+    shown = ["".join(segment.text for segment in line).rstrip() for line in lines]
+    assert "7/60" in shown[0]
+    assert re.search(r"\d:\d\d:\d\d left [\d-]:", shown[0])
+    assert all(len(line) <= 60 for line in shown)
+    words = " ".join(shown[1:]).split()
+    assert {"success", "return", "entropy", "api", "control", "12345"} <= set(words)
+    assert "…" not in "".join(shown)
 
 
 def test_quiet_leaves_warnings_only() -> None:

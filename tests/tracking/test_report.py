@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tracking_kit import trajectory, turn
 
 from crossagent.errors import DataError
 from crossagent.rollout.store import save_trajectories
 from crossagent.tracking import report_charts as charts
 from crossagent.tracking.report import write_report
+from crossagent.tracking.report_compare import compare
 from crossagent.tracking.report_data import MAX_POINTS, collect, failures_of, phases_of, situation
 from crossagent.types import StopReason
 
@@ -217,6 +220,58 @@ def test_several_runs_stand_side_by_side_with_how_their_recipes_differ(run: Path
     assert re.search(r">seed</th><td[^>]*>3</td><td[^>]*>4</td><td[^>]*>4</td>", differing)
     assert "environment.name" not in differing[: differing.index("</section>")]
     assert str(other) in text, "runs of one name are told apart by their directory"
+    together = text[text.index("Seeds together<") : text.index("Share of the spaces at the end")]
+    assert re.search(r">id</th><td[^>]*>[^<]*run</td><td[^>]*>mtrl</td><td[^>]*>3, 4, 4</td><td[^>]*>3</td>", together)
+    assert "75.0 ± 0.0 %" in together
+
+
+def test_seeds_are_summed_up_only_where_nothing_else_differs(run: Path, tmp_path: Path) -> None:
+    def another(name: str, success: float, **changes: Any) -> Path:
+        path = tmp_path / "runs" / name
+        path.mkdir()
+        state = json.loads((run / "state.json").read_text())
+        state["recipe"].update(changes)
+        state["steps"]["mtrl/eval"]["cells"]["id"]["mixed"]["success"] = success
+        (path / "state.json").write_text(json.dumps(state))
+        return path
+
+    runs = [run, another("b", 0.25, seed=4), another("c", 0.5, stages=["mtrl"])]
+    (section,) = [s for s in compare([collect(path) for path in runs]) if s.title == "Seeds together"]
+    ((suite, first, after, seeds, count, success, extent, *_),) = section.tables[0].rows
+    assert (suite, first, after, seeds, count) == ("id", run.name, "mtrl", "3, 4", 2)
+    assert success == "50.0 ± 35.4 %", "the sample's standard deviation of 75 and 25"
+    assert extent == "25.0 % to 75.0 %"
+    on_its_way = another("d", 0.0, seed=5)
+    state = json.loads((on_its_way / "state.json").read_text())
+    del state["steps"]["mtrl/train"], state["steps"]["mtrl/eval"]
+    (on_its_way / "state.json").write_text(json.dumps(state))
+    (section,) = [s for s in compare([collect(p) for p in (run, on_its_way)]) if s.title == "Seeds together"]
+    assert section.tables[0].rows[0][2:5] == ["untrained", "3, 5", 2], (
+        "a run on its way is compared where both have been"
+    )
+    alone = compare([collect(run), collect(runs[2])])
+    assert all(s.title != "Seeds together" for s in alone)
+    assert alone[0].title == "The end of each run"
+    assert {row[2] for row in alone[0].tables[1].rows} == {run.name, "c"}, "per category, run beside run"
+
+
+def test_what_did_not_train_is_counted_by_cause_over_the_whole_stage(run: Path, tmp_path: Path) -> None:
+    rows = [
+        {"step": 1, "rollout/trajectories": 24, "dropped/all_fail": 8, "dropped/hung": 1, "dropped/raised": 0},
+        {"step": 2, "rollout/trajectories": 24, "dropped/all_fail": 4, "dropped/hung": 0, "dropped/new_kind": 2},
+    ]
+    (run / "mtrl/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert collect(run)["dropped"]["mtrl"] == {"played": 48, "causes": {"hung": 1, "all_fail": 12, "new_kind": 2}}
+    write_report([run], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert re.search(r"nobody in its group succeeded</td><td[^>]*>12</td><td[^>]*>25.0 %<", text)
+
+
+def test_every_cause_that_training_counts_has_words() -> None:
+    from crossagent.tracking.report_data import DROPPED
+    from crossagent.training.metrics import CAUSES
+
+    assert set(CAUSES) <= set(DROPPED)
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends(run: Path) -> None:
@@ -232,6 +287,42 @@ def test_series_differ_without_colour() -> None:
     bars = charts.stacked_bars("t", {"row": {str(k): 1 / 6 for k in range(6)}}, [str(k) for k in range(6)])
     assert set(re.findall(r"url\(#(h\d)\)", bars)) == {f"h{k}" for k in range(charts.STYLES)}
     assert all(f'id="h{k}"' in charts.patterns() for k in range(charts.STYLES))
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.0039, 0.0469, -0.0176], [-0.02, 0.0, 0.02, 0.04, 0.06]),
+        ([6.82, 0.4], [0.0, 2.0, 4.0, 6.0, 8.0]),
+        ([0.5], [0.0, 0.25, 0.5, 0.75, 1.0]),
+        ([-1.84, -1.2], [-2.0, -1.8, -1.6, -1.4, -1.2]),
+    ],
+)
+def test_an_axis_has_round_numbers_that_enclose_the_curve(values: list[float], ticks: list[float]) -> None:
+    found = charts._ticks(values)
+    assert found[0] <= min(values)
+    assert found[-1] >= max(values) - 1e-9
+    if len(values) > 1:
+        assert found == pytest.approx(ticks)
+
+
+@given(st.lists(st.floats(-1e9, 1e9, allow_subnormal=False), min_size=1, max_size=5))
+def test_every_axis_encloses_its_curve_with_few_numbers(values: list[float]) -> None:
+    ticks = charts._ticks(values)
+    slack = 1e-6 * (ticks[-1] - ticks[0])
+    assert ticks[0] <= min(values) + slack
+    assert ticks[-1] >= max(values) - slack
+    assert 2 <= len(ticks) <= 7
+
+
+def test_a_long_label_keeps_its_ends_and_the_chart_its_width() -> None:
+    long = "an-experiment-with-a-very-long-name-indeed-seed-17"
+    for chart in (
+        charts.interval_chart("t", {long: {"x": (0.5, 0.4, 0.6)}}),
+        charts.stacked_bars("t", {long: {"x": 1.0}}, ["x"]),
+    ):
+        assert f"<title>{long}</title>an-expe…" in chart
+        assert "seed-17</text>" in chart
 
 
 def test_what_is_drawn_lies_inside_the_chart() -> None:

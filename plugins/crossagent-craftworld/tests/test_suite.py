@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from crossagent_craftworld.phrases import instruction, paraphrases
 from crossagent_craftworld.suite import suite
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
 from crossagent_minecraft_data.entities import MOBS
@@ -54,7 +55,36 @@ def test_the_published_training_tasks_that_are_reached_are_trained():
         verb, *goals = line.split()
         assert {f"{verb} {goal}" for goal in goals} <= train
     for goal in ("cooked_salmon", "cooked_cod", "netherite_scrap"):  # done, but trained in no published run yet
-        assert suite().get(f"smelt_item:{goal}").splits == ("wide",)
+        assert suite().get(f"smelt_item:{goal}").splits == ("wide", "published")
+
+
+def test_the_published_split_is_the_papers_thirty():
+    tasks = suite().split("published")
+    lines = [line.split() for line in PUBLISHED]
+    goals = {(verb, goal) for verb, *goals in lines for goal in goals}
+    goals |= {("smelt", g) for g in ("netherite_scrap", "cooked_salmon", "cooked_cod")}
+    goals |= {("kill", g) for g in ("salmon", "cod", "parrot", "slime")}
+    assert {tuple(t.instruction.split()) for t in tasks} == goals
+    assert len(tasks) == len(goals) == 30
+    assert all(t.solvable for t in tasks)
+
+
+def test_paraphrases_tell_the_same_task_in_other_words():
+    plain, varied, held = (suite(phrasing=p) for p in ("plain", "varied", "held_out"))
+    assert [t.name for t in plain.tasks()] == [t.name for t in varied.tasks()] == [t.name for t in held.tasks()]
+    told = set()
+    for a, b, c in zip(plain.tasks(), varied.tasks(), held.tasks(), strict=True):
+        goal = a.name.split(":")[-1].removeprefix("interact_with_").removeprefix("craft item ").replace("_", " ")
+        assert goal in b.instruction
+        assert goal in c.instruction
+        assert len({a.instruction, b.instruction, c.instruction}) == 3
+        assert (a.setup, a.splits) == (b.setup, b.splits) == (c.setup, c.splits)
+        told |= {b.instruction.replace(goal, "X"), c.instruction.replace(goal, "X")}
+    assert len(told) >= 25
+    assert instruction("kill_entity", "iron_golem", "plain") == "kill iron_golem"
+    assert "fight an iron golem until it is dead" in paraphrases("kill_entity", "iron_golem")
+    with pytest.raises(ValueError, match="phrasing"):
+        suite(phrasing="poetic")
 
 
 def test_setups_name_things_that_exist():

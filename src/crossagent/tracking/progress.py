@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 PLAIN_EVERY_S = 15.0
 """Off a terminal: one line per task in this many seconds, and one when it ends; a task that is quicker says nothing."""
@@ -43,6 +45,16 @@ def headline(metrics: Mapping[str, float]) -> dict[str, str]:
     if "rollout/tokens_per_second" in metrics:
         shown["tok/s"] = f"{metrics['rollout/tokens_per_second']:.0f}"
     return shown
+
+
+class _Bars(Progress):
+    """Bars with the numbers of each below it: beside it they would push time and count off a narrow terminal."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        for task in self.tasks:
+            yield self.make_tasks_table([task])
+            if task.fields["what"]:
+                yield Padding(Text(task.fields["what"], style="dim"), (0, 0, 0, 2))
 
 
 class ProgressTask:
@@ -128,13 +140,13 @@ class ProgressDisplay:
         self._task: ProgressTask | None = None
         self._warnings = _Once(self)
         if mode == "auto" and self._stream.isatty():
-            self._bars = Progress(
+            self._bars = _Bars(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
+                TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[what]}"),
                 console=Console(file=self._stream),
                 transient=True,
             )

@@ -6,12 +6,15 @@ the report puts its numbers in a table below. All text is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from markupsafe import Markup
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 520, 46, 12, 24, 30
+LABEL_WIDTH, LETTER = 200, 6.0
+"""Most that labels beside rows may take; width of a letter of theirs."""
 STYLES = 6
 """Number of styles (colour, dashes, mark, hatching) that repeat after that many series."""
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4", "12 4")
@@ -24,7 +27,8 @@ def line_chart(title: str, series: Mapping[str, Points], percent: bool = False, 
     steps = [step for points in series.values() for step, _ in points]
     if not values:
         return Markup("")
-    low, high = (0.0, 1.0) if percent else _range(values)
+    ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if percent else _ticks(values)
+    low, high = ticks[0], ticks[-1]
     first, last = min(steps), max(max(steps), min(steps) + 1)
 
     def x(step: float) -> float:
@@ -33,8 +37,8 @@ def line_chart(title: str, series: Mapping[str, Points], percent: bool = False, 
     def y(value: float) -> float:
         return height - BOTTOM - (value - low) / (high - low) * (height - TOP - BOTTOM)
 
-    parts = _y_axis(low, high, y, percent)
-    for step in sorted({first, round((first + last) / 2), last}):
+    parts = _y_axis(ticks, y, percent)
+    for step in sorted({first, round((first + last) / 2), last} if len(set(steps)) > 1 else {first}):
         parts.append(f'<text class="tick" x="{x(step):.1f}" y="{height - 12}" text-anchor="middle">{step:g}</text>')
     for index, points in enumerate(series.values()):
         style = index % STYLES
@@ -47,13 +51,13 @@ def line_chart(title: str, series: Mapping[str, Points], percent: bool = False, 
     described = "; ".join(
         f"{name}: from {_number(p[0][1], percent)} to {_number(p[-1][1], percent)}" for name, p in series.items()
     )
-    return _svg(title, described, height, parts, legend(series, lines=True))
+    return _svg(title, described, height, parts, legend(series, lines=True) if len(series) > 1 else "")
 
 
 def interval_chart(title: str, groups: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> Markup:
     """Draw fractions with their intervals, one row each: group → series → (value, low, high)."""
     names = list(dict.fromkeys(name for rows in groups.values() for name in rows))
-    row, gap, label = 15, 9, 96
+    row, gap, label = 15, 9, _room(groups, 96)
     height = TOP + sum(len(rows) * row + gap for rows in groups.values()) + BOTTOM
     parts: list[str] = []
 
@@ -68,7 +72,7 @@ def interval_chart(title: str, groups: Mapping[str, Mapping[str, tuple[float, fl
     at = float(TOP)
     for group, rows in groups.items():
         middle = at + len(rows) * row / 2 + 4
-        parts.append(f'<text x="{label - 8}" y="{middle:.1f}" text-anchor="end">{escape(group)}</text>')
+        parts.append(f'<text x="{label - 8}" y="{middle:.1f}" text-anchor="end">{_short(group)}</text>')
         for name, (value, low, high) in rows.items():
             style, y = names.index(name) % STYLES, at + row / 2
             parts.append(
@@ -90,13 +94,13 @@ def stacked_bars(
     title: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str], unit: str = "share"
 ) -> Markup:
     """Draw one horizontal bar a row, made of parts: row → part → amount. ``unit``: ``share`` of 1, or ``seconds``."""
-    bar, gap, label = 20, 8, 150
+    bar, gap, label = 20, 8, _room(rows, 96)
     height = TOP + len(rows) * (bar + gap) + 10
     most = 1.0 if unit == "share" else max((sum(parts.values()) for parts in rows.values()), default=1.0) or 1.0
     parts: list[str] = []
     for number, (row, amounts) in enumerate(rows.items()):
         y, x = TOP + number * (bar + gap), float(label)
-        parts.append(f'<text x="{label - 8}" y="{y + 14}" text-anchor="end">{escape(row)}</text>')
+        parts.append(f'<text x="{label - 8}" y="{y + 14}" text-anchor="end">{_short(row)}</text>')
         for name in names:
             amount = amounts.get(name, 0.0)
             width = amount / most * (WIDTH - label - RIGHT)
@@ -158,6 +162,21 @@ def patterns() -> Markup:
     return Markup(f'<svg width="0" height="0" aria-hidden="true" class="defs"><defs>{made}</defs></svg>')
 
 
+def _room(labels: Iterable[str], least: int) -> int:
+    """Return the width that labels beside rows take."""
+    longest = max((len(label) for label in labels), default=0)
+    return min(max(least, round(LETTER * longest) + 12), LABEL_WIDTH)
+
+
+def _short(label: str) -> str:
+    """Return a label's markup: what does not fit is left out near its beginning, where the runs of one experiment are alike."""
+    most = round((LABEL_WIDTH - 12) / LETTER)
+    if len(label) <= most:
+        return escape(label)
+    head = most // 4
+    return f"<title>{escape(label)}</title>{escape(label[:head])}…{escape(label[1 + head - most :])}"
+
+
 def _svg(title: str, described: str, height: int, parts: Sequence[str], key: str) -> Markup:
     return Markup(
         f'<figure><svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(f"{title}. {described}", quote=True)}">'
@@ -165,11 +184,10 @@ def _svg(title: str, described: str, height: int, parts: Sequence[str], key: str
     )
 
 
-def _y_axis(low: float, high: float, y: object, percent: bool) -> list[str]:
+def _y_axis(ticks: Sequence[float], y: Callable[[float], float], percent: bool) -> list[str]:
     parts = []
-    for k in range(5):
-        value = low + (high - low) * k / 4
-        at = y(value)  # type: ignore[operator]
+    for value in ticks:
+        at = y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
         parts.append(
             f'<text class="tick" x="{LEFT - 5}" y="{at + 4:.1f}" text-anchor="end">{_number(value, percent)}</text>'
@@ -191,11 +209,17 @@ def _mark(style: int, x: float, y: float) -> str:
     return f'<path d="{shapes[style]}" fill="currentColor" stroke="currentColor"/>'
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Return three to seven round numbers, evenly spaced, that enclose the values."""
     low, high = min(values), max(values)
     if low >= 0 and low < 0.5 * high:
         low = 0.0
-    return (low - 0.5, high + 0.5) if high == low else (low, high)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        low, high = low - 0.5, high + 0.5
+    power = 10.0 ** math.floor(math.log10((high - low) / 4))
+    step = next(factor * power for factor in (1, 2, 5, 10) if (high - low) / (factor * power) <= 4)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [k * step for k in range(first, last + 1)]
 
 
 def _number(value: float, percent: bool) -> str:

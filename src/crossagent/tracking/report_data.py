@@ -26,6 +26,24 @@ ENDS = {
     "cut": "response cut at the token limit",
     "failure": "the world broke (counts for nothing)",
 }
+DROPPED = {
+    "raised": "the world raised an error",
+    "garbage": "the world answered what it must not",
+    "hung": "the world hung, and was ended",
+    "exited": "the world's process ended",
+    "crashed": "the world's process crashed",
+    "memory": "the world's process took too much memory",
+    "killed": "the world's process was killed",
+    "lost": "the world was lost with its worker",
+    "refused": "the world refused to begin",
+    "other": "the world broke otherwise",
+    "no_turn": "it ended before its first turn",
+    "group_too_small": "failures left its group with one member",
+    "all_fail": "nobody in its group succeeded",
+    "zero_variance": "all returns of its group are equal",
+    "overlong": "cut at the token limit",
+}
+"""Causes that metrics count as ``dropped/CAUSE``; one that is not here is shown by its name."""
 SITUATIONS = ("searching", "aimed at the target", "aimed at something else", "a window is open")
 _COLUMNS = ("task", "stop_reason", "success")
 _TURN_COLUMNS = ("space", "observation", "invalid", "error")
@@ -36,7 +54,8 @@ def collect(run: Path) -> dict[str, Any]:
 
     ``name, directory, complete, recipe_sha256, versions, recipe`` · ``stages``: name, seconds of training and of evaluation,
     suite → agent → cell with categories · ``experts``: suite → interface → cell · ``curves``: stage → metric → [step, value] ·
-    ``phases`` and ``failures``: stage → suite → see :func:`phases_of`, :func:`failures_of` · ``time``: stage → seconds per part.
+    ``phases`` and ``failures``: stage → suite → see :func:`phases_of`, :func:`failures_of` ·
+    ``dropped``: stage → ``played`` and ``causes`` of what did not train · ``time``: stage → seconds per part.
 
     Raises:
         DataError: The directory is no run of ours.
@@ -76,7 +95,7 @@ def collect(run: Path) -> dict[str, Any]:
     return {
         "name": run.resolve().name,
         "directory": str(run),
-        "complete": "summary" in steps,
+        "complete": all(f"{name}/eval" in steps for name in names),
         "recipe_sha256": state["recipe_sha256"],
         "versions": read_json(summary)["versions"] if summary.is_file() else {},
         "recipe": state["recipe"],
@@ -85,6 +104,7 @@ def collect(run: Path) -> dict[str, Any]:
         "curves": {name: curve for name, curve in curves.items() if curve},
         "phases": phases,
         "failures": failures,
+        "dropped": {name: found for name in names[1:] if (found := _dropped(run / name / "metrics.jsonl"))},
         "time": {stage["stage"]: _time(run / stage["stage"] / "metrics.jsonl", stage["seconds"]) for stage in stages},
     }
 
@@ -158,6 +178,19 @@ def _shares(phases: Mapping[str, Counter[str]], spaces: Sequence[str]) -> list[d
             known = [*spaces, *sorted(set(counts) - set(spaces))]
             rows.append({"phase": name, "turns": total, "shares": {space: counts[space] / total for space in known}})
     return rows
+
+
+def _dropped(metrics: Path) -> dict[str, Any]:
+    """Return how many trajectories a stage ``played``, and the ``causes`` (cause → number) of those that did not train."""
+    totals = {name: round(sum(value for _, value in points)) for name, points in read_metrics(metrics).items()}
+    causes = {name.removeprefix("dropped/"): count for name, count in totals.items() if name.startswith("dropped/")}
+    if not causes:
+        return {}
+    order = [*DROPPED, *sorted(causes.keys() - DROPPED.keys())]
+    return {
+        "played": totals.get("rollout/trajectories", 0),
+        "causes": {cause: causes[cause] for cause in order if causes.get(cause)},
+    }
 
 
 def _time(metrics: Path, seconds: Mapping[str, float]) -> dict[str, float]:

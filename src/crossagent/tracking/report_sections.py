@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from crossagent.tracking import report_charts as charts
 from crossagent.tracking.mlflow import flatten
-from crossagent.tracking.report_data import TIME_PARTS
+from crossagent.tracking.report_data import DROPPED, TIME_PARTS
 
 Row = Sequence[Any]
 
@@ -47,6 +47,7 @@ def sections(run: Mapping[str, Any]) -> list[Section]:
         _spaces_of_training(run),
         _phases(run),
         _failures(run),
+        _left_out(run),
         _time(run),
         _identity(run),
     ]
@@ -54,6 +55,7 @@ def sections(run: Mapping[str, Any]) -> list[Section]:
 
 
 # -- sections of one run --------------------------------------------------------------------------------------------
+CATEGORY_NUMBERS = ("success", "95 %", "ASR", "FT", "tasks", "episodes")
 NUMBERS = ("success", "95 %", "J", "episodes", "turns", "ticks", "cost")
 
 
@@ -78,7 +80,7 @@ def _success(run: Mapping[str, Any]) -> Section:
             for kind, cell in stage["eval"][suite].items()
         ]
         rows += [["experts", kind, *cell_numbers(cell), *_shares(cell, run)] for kind, cell in experts.items()]
-        section.tables.append(Table(suite, ["after", "agent", *NUMBERS, *_spaces(run)], rows, text=2))
+        section.tables.append(Table(suite, ["after", "agent", *NUMBERS, *spaces_of(run)], rows, text=2))
     return section
 
 
@@ -104,21 +106,12 @@ def _categories(run: Mapping[str, Any]) -> Section:
                 charts.interval_chart(f"{suite} after {stage['stage']}: success per category", groups)
             )
             rows = [
-                [
-                    name,
-                    kind,
-                    _percent(c["success"]),
-                    _interval(c),
-                    _percent(c["asr"]),
-                    _percent(c["ft"]),
-                    c["tasks"],
-                    c["episodes"],
-                ]
+                [name, kind, *category_numbers(c)]
                 for name in categories
                 for kind, cell in cells.items()
                 if (c := cell.get("categories", {}).get(name))
             ]
-            columns = ["category", "agent", "success", "95 %", "ASR", "FT", "tasks", "episodes"]
+            columns = ["category", "agent", *CATEGORY_NUMBERS]
             section.tables.append(Table(f"{suite} after {stage['stage']}", columns, rows, text=2))
     return section
 
@@ -129,18 +122,17 @@ def _learning(run: Mapping[str, Any]) -> Section:
         "Over steps (SFT, relabel) or iterations (STRL, MTRL). Training success mostly shows which tasks were drawn; evaluations compare.",
     )
     for stage, series in run["curves"].items():
-        whole = {name: series[name] for name in ("rollout/success", "rollout/return") if name in series}
-        if "rollout/success" in whole and all(-1 <= value <= 1 for _, value in whole.get("rollout/return", [])):
-            section.charts.append(charts.line_chart(f"{stage}: success and return", whole))
-        for name in ("sft/loss", "train/entropy", "train/kl", "eval/value"):
+        for name in ("rollout/success", "eval/value", "rollout/return", "sft/loss", "train/entropy", "train/kl"):
             if name in series:
-                section.charts.append(charts.line_chart(f"{stage}: {name}", {name: series[name]}))
+                section.charts.append(
+                    charts.line_chart(f"{stage}: {name}", {name: series[name]}, percent=name == "rollout/success")
+                )
         for leaf, what in (
             ("success", "success of those that used it"),
             ("valid", "valid actions"),
             ("advantage", "mean advantage"),
         ):
-            lines = {space: points for space in _spaces(run) if (points := series.get(f"space/{space}/{leaf}"))}
+            lines = {space: points for space in spaces_of(run) if (points := series.get(f"space/{space}/{leaf}"))}
             if lines:
                 section.charts.append(
                     charts.line_chart(f"{stage}, per space: {what}", lines, percent=leaf != "advantage")
@@ -164,7 +156,7 @@ def _learning(run: Mapping[str, Any]) -> Section:
 
 def _spaces_of_training(run: Mapping[str, Any]) -> Section:
     section = Section("Share of the spaces over training", "Share of turns that open with each space's header.")
-    names = [*_spaces(run), "none"]
+    names = [*spaces_of(run), "none"]
     for suite in _suites(run):
         rows = {
             stage["stage"]: cell["shares"]
@@ -172,7 +164,7 @@ def _spaces_of_training(run: Mapping[str, Any]) -> Section:
             if (cell := first_cell(run, stage["stage"], suite))
         }
         section.charts.append(charts.stacked_bars(f"{suite}: after each stage", rows, names))
-        table = [[stage, *(_percent(shares.get(name, 0.0)) for name in names)] for stage, shares in rows.items()]
+        table = [[stage, *(percent(shares.get(name, 0.0)) for name in names)] for stage, shares in rows.items()]
         section.tables.append(Table(f"{suite}: share of turns", ["after", *names], table))
     for stage, series in run["curves"].items():
         lines = {name: points for name in names if (points := series.get(f"space/{name}/share"))}
@@ -186,7 +178,7 @@ def _phases(run: Mapping[str, Any]) -> Section:
         "Share of the spaces over an episode",
         "First: the turns of each episode cut into five parts. Then, where observations tell, by what the agent faces.",
     )
-    names = [*_spaces(run), "none"]
+    names = [*spaces_of(run), "none"]
     for stage, suites in reversed(run["phases"].items()):
         for suite, views in suites.items():
             for view, title in (("by_turn", "part of the episode"), ("by_situation", "situation")):
@@ -196,7 +188,7 @@ def _phases(run: Mapping[str, Any]) -> Section:
                 if stage == next(reversed(run["phases"])):
                     section.charts.append(charts.stacked_bars(f"{suite} after {stage}: by {title}", rows, names))
                 table = [
-                    [row["phase"], row["turns"], *(_percent(row["shares"].get(name, 0.0)) for name in names)]
+                    [row["phase"], row["turns"], *(percent(row["shares"].get(name, 0.0)) for name in names)]
                     for row in views[view]
                 ]
                 section.tables.append(Table(f"{suite} after {stage}", [title, "turns", *names], table))
@@ -213,7 +205,7 @@ def _failures(run: Mapping[str, Any]) -> Section:
         return section
     stage = next(reversed(run["failures"]))
     for suite, found in run["failures"][stage].items():
-        ends = [[cause, count, _percent(count / found["failed"])] for cause, count in found["ends"].items()]
+        ends = [[cause, count, percent(count / found["failed"])] for cause, count in found["ends"].items()]
         caption = f"{suite} after {stage}: {found['failed']} of {found['episodes']} episodes failed"
         section.tables.append(Table(caption, ["ending", "episodes", "share"], ends))
         if found["reasons"]:
@@ -221,6 +213,22 @@ def _failures(run: Mapping[str, Any]) -> Section:
             section.tables.append(
                 Table(f"{suite} after {stage}: reasons", ["reason", "kind", "turns", "episodes"], reasons, text=2)
             )
+    return section
+
+
+def _left_out(run: Mapping[str, Any]) -> Section:
+    section = Section(
+        "Played and not trained on",
+        "Trajectories of training that taught nothing, by cause; each counts under its first.",
+        folded=False,
+    )
+    if any(found["causes"] for found in run["dropped"].values()):
+        rows = [
+            [stage, DROPPED.get(cause, cause), count, percent(count / max(found["played"], 1))]
+            for stage, found in run["dropped"].items()
+            for cause, count in found["causes"].items()
+        ]
+        section.tables.append(Table("By cause", ["stage", "cause", "trajectories", "of those played"], rows, text=2))
     return section
 
 
@@ -257,7 +265,8 @@ def _suites(run: Mapping[str, Any]) -> list[str]:
     return unique(suite for stage in run["stages"] for suite in stage["eval"])
 
 
-def _spaces(run: Mapping[str, Any]) -> list[str]:
+def spaces_of(run: Mapping[str, Any]) -> list[str]:
+    """Return a run's spaces in the order of its recipe."""
     return list(run["recipe"].get("order_of_spaces") or run["recipe"]["spaces"])
 
 
@@ -281,7 +290,7 @@ def last_cell(run: Mapping[str, Any], suite: str) -> tuple[str, str, Mapping[str
 def cell_numbers(cell: Mapping[str, Any]) -> list[str]:
     """Return a cell's figures as text, in the order of :data:`NUMBERS`."""
     return [
-        _percent(cell["success"]),
+        percent(cell["success"]),
         _interval(cell),
         f"{cell['return']:.3f}",
         str(cell["episodes"]),
@@ -291,11 +300,18 @@ def cell_numbers(cell: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def category_numbers(cell: Mapping[str, Any]) -> list[str]:
+    """Return a category's figures as text, in the order of :data:`CATEGORY_NUMBERS`."""
+    shares = percent(cell["success"]), _interval(cell), percent(cell["asr"]), percent(cell["ft"])
+    return [*shares, str(cell["tasks"]), str(cell["episodes"])]
+
+
 def _shares(cell: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    return [_percent(cell["shares"].get(space, 0.0)) for space in _spaces(run)]
+    return [percent(cell["shares"].get(space, 0.0)) for space in spaces_of(run)]
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """Return a fraction as text."""
     return f"{100 * value:.1f} %"
 
 

@@ -18,10 +18,11 @@ class Signature:
     key: str
     """The option's name in a recipe."""
     positional: tuple[str, ...]
-    keywords: tuple[str, ...]
+    keywords: tuple[str, ...] = ()
+    returns: str = "Tensor"
 
     def __str__(self) -> str:
-        return f"({', '.join(self.positional)}, *, {', '.join(self.keywords)}) -> Tensor"
+        return f"({', '.join([*self.positional, *(['*', *self.keywords] if self.keywords else [])])}) -> {self.returns}"
 
 
 ESTIMATOR = Signature(
@@ -32,6 +33,8 @@ ESTIMATOR = Signature(
 """See :func:`crossagent.algorithms.trajectory_advantages`."""
 LOSS = Signature("loss", ("ratio", "advantages"), ("clip_low", "clip_high", "dual_clip"))
 """See :func:`crossagent.algorithms.clipped_loss`."""
+LISTENER = Signature("listeners", ("stage", "step", "metrics"), returns="None")
+"""See ``tracking.listeners`` of a recipe."""
 
 
 def check_name(key: str, name: str, known: Sequence[str]) -> None:
@@ -43,10 +46,10 @@ def check_name(key: str, name: str, known: Sequence[str]) -> None:
     if name in known:
         return
     module, colon, function = name.partition(":")
-    if not colon:
+    if not colon and known:
         raise RecipeError(f"unknown {key} value {name!r}. {did_you_mean(name, list(known))} Or module:function.")
     if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise RecipeError(f"{key}: got {name!r}; expected module:function, e.g. my_package.credit:{key}")
+        raise RecipeError(f"{key}: got {name!r}; expected module:function, e.g. my_package.my_module:my_function")
 
 
 def find_function(name: str, table: Mapping[str, Callable[..., Any]], signature: Signature) -> Callable[..., Any]:
@@ -75,6 +78,7 @@ def find_function(name: str, table: Mapping[str, Callable[..., Any]], signature:
     try:
         inspect.signature(found).bind(*signature.positional, **dict.fromkeys(signature.keywords))
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"{where}: cannot be called as {signature} ({error}); end its parameters with **_") from error
+        hint = "; end its parameters with **_" if signature.keywords else ""
+        raise RecipeError(f"{where}: cannot be called as {signature} ({error}){hint}") from error
     result: Callable[..., Any] = found
     return result

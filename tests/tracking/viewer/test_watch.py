@@ -70,7 +70,9 @@ def test_its_three_addresses(ask):
     assert "Python" not in answer.headers["Server"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "localhost:1", "", None])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil:{port}", "", None]
+)
 @pytest.mark.parametrize("path", ["/", "/state.json", "/episodes?of=mtrl/1"])
 def test_another_name_for_this_machine_gets_nothing(ask, host, path):
     """A page whose name has been made to point here (DNS rebinding) still says its own name."""
@@ -87,6 +89,12 @@ def test_two_names_at_once_get_nothing(ask):
 
 def test_localhost_is_a_name_of_this_machine(ask):
     assert ask("/", Host=f"LocalHost:{ask.port}")[0].status == 200
+
+
+def test_a_tunnel_from_another_machine_may_have_a_port_of_its_own(ask):
+    """``ssh -L 9000:127.0.0.1:8707``: the browser names port 9000."""
+    assert ask("/", Host="localhost:9000")[0].status == 200
+    assert ask("/", Host="127.0.0.1:9000")[0].status == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"])

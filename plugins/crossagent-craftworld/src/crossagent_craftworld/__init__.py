@@ -1,6 +1,6 @@
 """Embedded 3-D block world on Minecraft 1.16.5 data."""
 
-from crossagent.plugin import EnvironmentSpec, hookimpl
+from crossagent.plugin import CommandSpec, EnvironmentSpec, hookimpl
 
 CROSSAGENT_CONTRACT = "1.0"
 
@@ -28,6 +28,16 @@ def crossagent_environments() -> list[EnvironmentSpec]:
                 "pointer": "crossagent_craftworld.experts.pointer:PointerExpert",
                 "skills": "crossagent_craftworld.experts.skills:SkillsExpert",
             },
-            doc="3-D block world with Minecraft 1.16.5's numbers; text observation; mining, crafting, fighting.",
+            doc="3-D block world with Minecraft 1.16.5's numbers; text and pixels; mining, crafting, fighting.",
+        )
+    ]
+
+
+@hookimpl
+def crossagent_commands() -> list[CommandSpec]:
+    """Declare the command ``play``."""
+    return [
+        CommandSpec(
+            "play", "1", "crossagent_craftworld.play:main", "Play a task of CraftWorld yourself, in the browser."
         )
     ]

@@ -9,12 +9,19 @@ from typing import Any, Literal
 
 from crossagent.plugin import Environment, Event, Observation, RawTick, Task
 from crossagent_craftworld import setup, terrain
+from crossagent_craftworld.hard import LEVELS
 from crossagent_craftworld.interfaces import ControlInterface, PointerInterface
+from crossagent_craftworld.long import LISTS
 from crossagent_craftworld.mobs import DIFFICULTY
+from crossagent_craftworld.phrases import PHRASINGS
 from crossagent_craftworld.render.view import View
 from crossagent_craftworld.skills import SkillsInterface
+from crossagent_craftworld.terrain import TERRAINS
 from crossagent_craftworld.world import World
 from crossagent_minecraft_data.windows import SCREEN
+
+NAMED_AMONG_MANY = 7
+"""Things an observation names where there are many: in the biomes and from level 2 on."""
 
 
 class CraftWorld(Environment):
@@ -28,6 +35,11 @@ class CraftWorld(Environment):
         scenes: Number of different landscapes.
         width: Blocks along a side of a landscape, 32…128.
         difficulty: Scales what mobs deal: peaceful, easy, normal, hard.
+        terrain: ``plains``, or ``biomes`` (ten of them, with hamlets, cliffs of ores and each kind of tree).
+        level: 1: the target is near and in sight; 2: farther, among other things; 3: in another room.
+        day_night: Whether the sun sets; hostile mobs then appear in the dark, and the undead burn in the sun.
+        phrasing: How the suite tells its tasks: ``plain``, ``varied`` (paraphrases) or ``held_out`` (others).
+        tasks: Which tasks the suite lists: ``benchmark``, ``long`` (from nothing to iron; ours) or ``all``.
         hunger: Whether the player tires, has to eat, and heals by food; without it he heals 1 per 80 ticks.
         observation: ``text``, ``pixels`` (the text is empty) or ``both``.
         image_size: Width and height of the picture, 64…2048 each.
@@ -42,9 +54,14 @@ class CraftWorld(Environment):
         camera_limit: int = 300,
         scenes: int = 64,
         width: int = 48,
-        difficulty: str = "easy",
+        difficulty: Literal["peaceful", "easy", "normal", "hard"] = "easy",
         hunger: bool = False,
-        observation: str = "text",
+        terrain: Literal["plains", "biomes"] = "plains",
+        level: Literal[1, 2, 3] = 1,
+        day_night: bool = False,
+        phrasing: Literal["plain", "varied", "held_out"] = "plain",
+        tasks: Literal["benchmark", "long", "all"] = "benchmark",
+        observation: Literal["text", "pixels", "both"] = "text",
         image_size: Sequence[int] = SCREEN,
     ) -> None:
         super().__init__()
@@ -61,6 +78,15 @@ class CraftWorld(Environment):
             raise ValueError(f"scenes: got {scenes}; expected 1…65536")
         if difficulty not in DIFFICULTY:
             raise ValueError(f"difficulty: got {difficulty!r}; expected one of {', '.join(DIFFICULTY)}")
+        if terrain not in TERRAINS:
+            raise ValueError(f"terrain: got {terrain!r}; expected one of {', '.join(TERRAINS)}")
+        if level not in LEVELS:
+            raise ValueError(f"level: got {level!r}; expected one of {', '.join(map(str, LEVELS))}")
+        if phrasing not in PHRASINGS:
+            raise ValueError(f"phrasing: got {phrasing!r}; expected one of {', '.join(PHRASINGS)}")
+        if tasks not in LISTS:
+            raise ValueError(f"tasks: got {tasks!r}; expected one of {', '.join(LISTS)}")
+        self.level, self._terrain, self._day_night = level, terrain, day_night
         self.camera_quantum, self.camera_limit = camera_quantum, camera_limit
         self._scenes, self._width, self._difficulty, self._hunger = scenes, width, difficulty, hunger
         self._task: Task | None = None
@@ -91,11 +117,16 @@ class CraftWorld(Environment):
         """Start an episode: a landscape and everything else drawn from (task name, seed)."""
         self.begin_episode()
         digest = hashlib.blake2b(repr((task.name, seed)).encode(), digest_size=16).digest()
-        scene = terrain.scene(int.from_bytes(digest[:8], "little") % self._scenes, self._width)
+        kind = task.setup.get("terrain", self._terrain)
+        scene = terrain.scene(int.from_bytes(digest[:8], "little") % self._scenes, self._width, kind)
         self._origin = f"{task.name}:{seed}"
         self._task = task
-        self._world = World(scene, int.from_bytes(digest[8:], "little"), self._hear, self._difficulty, self._hunger)
-        setup.prepare(self._world, task.setup, self.camera_quantum)
+        self._world = World(
+            scene, int.from_bytes(digest[8:], "little"), self._hear, self._difficulty, self._hunger, self._day_night
+        )
+        if self.level > 1 or kind != "plains":
+            self._world.named = NAMED_AMONG_MANY
+        setup.prepare(self._world, task.setup, self.camera_quantum, self.level)
         self.interface("pointer").reset()
         return self.observe()
 

@@ -23,6 +23,8 @@ from crossagent_minecraft_data.windows import PLAYER_SLOTS
 
 BLOCK_REACH = 4.0
 """Stops walking when a block is this near: what an observation shows as 4 (reach is 4.5)."""
+_BELOW = -0.7
+"""What lies deeper than this under one's feet is not picked up."""
 ARRIVED = 0.7
 """Near enough to the middle of a cell."""
 _HISS = 3
@@ -242,7 +244,7 @@ def _retreat(world: World, mob: Mob) -> tuple[str, ...]:
 def step_onto(world: World, point: tuple[float, float, float], mouse: Limits) -> RawTick | None:
     """Walk to where something lies on the ground; None once within arm's length."""
     b = world.body
-    if math.hypot(point[0] - b.x, point[2] - b.z) < 1.0 and abs(point[1] - b.y) < 1.5:
+    if math.hypot(point[0] - b.x, point[2] - b.z) < 1.0 and _BELOW < point[1] - b.y < 1.5:
         return None
     cell = (math.floor(point[0]), math.floor(point[1] + 0.2), math.floor(point[2]))
     goals = [c for c in (cell, (cell[0], cell[1] + 1, cell[2]), (cell[0], cell[1] - 1, cell[2])) if stand(world, c)]

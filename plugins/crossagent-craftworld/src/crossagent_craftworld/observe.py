@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 
-from crossagent_craftworld import sight
+from crossagent_craftworld import night, sight
 from crossagent_craftworld.world import World
 from crossagent_minecraft_data.windows import PLAYER_SLOTS, slot_names
 
-MOST_THINGS = 4
 MOST_KINDS = 6
 MOST_SLOTS = 8
 
@@ -25,6 +24,10 @@ def text(world: World, quantum: int, limit: int) -> str:
         parts.append(f"health {math.ceil(world.health)}")
     if world.hunger is not None and world.hunger.food < 20:
         parts.append(f"food {world.hunger.food}")
+    if world.fire:
+        parts.append("burning")
+    if world.day_night and night.darkening(world.daytime()) > 4:
+        parts.append("night")
     if world.buttons:
         parts.append("holding " + " ".join(sorted(world.buttons)))
     return " ".join(parts)
@@ -36,7 +39,7 @@ def _scene(world: World, quantum: int, limit: int) -> list[str]:
     if world.dig.progress > 0:
         parts.append(f"crack {int(world.dig.progress * 10)}")
     parts.append("see")
-    for thing in sight.things(world, quantum, MOST_THINGS):
+    for thing in sight.things(world, quantum, world.named):
         dx, dy = sight.clip(thing.dx, limit), sight.clip(thing.dy, limit)
         parts.append(f"{thing.name} {dx} {dy} {math.ceil(thing.distance - 1e-9)}")
     held = world.inventory.held()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.palette import BOXES, CODE, EMPTY, FLUID, FULL, NAMES, PARTIAL
@@ -78,6 +78,18 @@ class Flow:
                     self._best[before] = total
                     heapq.heappush(self._heap, (total, before))
         return self._cost.get(cell, math.inf)
+
+    def around(self, most: float) -> Iterator[tuple[float, Cell]]:
+        """Yield (cost, cell) of every cell from which a goal is reached for at most ``most``, nearest first."""
+        done = sorted((cost, cell) for cell, cost in self._cost.items())
+        yield from ((cost, cell) for cost, cell in done if cost <= most)
+        while self._heap and self._heap[0][0] <= most:
+            cost, cell = self._heap[0]
+            if cell in self._cost:
+                heapq.heappop(self._heap)
+                continue
+            self.cost(cell)
+            yield cost, cell
 
     def _arrivals(self, cell: Cell) -> list[tuple[Cell, float]]:
         """Return (cell one can come from, cost) for each step that ends in ``cell``."""

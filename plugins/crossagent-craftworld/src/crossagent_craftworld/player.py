@@ -52,7 +52,7 @@ def move(world: World, keys: frozenset[str]) -> None:
         and CODE[world.grid.get(math.floor(body.x), math.floor(body.y - 0.05), math.floor(body.z))] == FULL
     ):  # fmt: skip
         body.jump_wait = 0
-        body.hit_wall = False
+        body.hit_wall, body.squeezed = False, True
         return  # standing still on a full block: the tick below would change nothing
     world.still = world.grid.version
     was, grounded = (body.x, body.y, body.z), body.on_ground

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from crossagent_craftworld import sight
+from crossagent_craftworld import hard, sight
 from crossagent_craftworld.digging import UNDER_WATER
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.motions import SWIMMERS
@@ -21,6 +21,9 @@ NEAR, FAR = 3.0, 8.0
 _SIDE = 120.0
 """Degrees to either side within which things are put."""
 _ATTEMPTS = 60
+_LEVELLED = 500
+"""After so many attempts to find a place to begin, one is made."""
+_GROUNDS = ("grass_block", "sand")
 _ON_WATER = ("lily_pad",)
 _SIDES = {"north": (0, 0, 1), "south": (0, 0, -1), "west": (1, 0, 0), "east": (-1, 0, 0)}
 """facing → where the block is that a ladder facing so hangs on."""
@@ -35,43 +38,51 @@ _DRY = {"sea_pickle": "sea_pickle[waterlogged=false]"}
 """States in which water plants stand on land."""
 
 
-def prepare(world: World, setup: Mapping[str, Any], quantum: int) -> None:
+def prepare(world: World, setup: Mapping[str, Any], quantum: int, level: int = 1) -> None:
     """Set a fresh world up for a task; everything random comes from the world's generator.
 
     Keys: ``hand`` (item held), ``inventory`` ([[item, count], …] in random slots), ``blocks`` and ``mobs``
     ([[name, distance], …]), ``target_block`` with ``support`` (what it stands on) and ``distance``, ``resistance``
-    (level of the effect), ``goal`` (read by the environment).
+    (level of the effect), ``time`` (of the day, in ticks after sunrise), ``goal`` (read by the environment).
+    At level 2 the target is farther and other things lie about; at level 3 it is in another room.
     """
     _spawn(world, quantum)
+    world.dawn = int(setup.get("time", 0))
     hand = setup.get("hand")
     if hand:
         world.inventory.own[world.inventory.selected] = (hand, 1)
-    _fill(world, setup.get("inventory", ()))
+    fill(world, setup.get("inventory", ()))
     world.resistance = int(setup.get("resistance", 0))
+    if level > 1:
+        hard.furnish(world, setup, level, quantum)
+        return
     for name, distance in setup.get("blocks", ()):
-        _put_block(world, name, None, float(distance), quantum)
+        put_block(world, name, None, float(distance), quantum)
     if setup.get("target_block"):
         away = float(setup.get("distance", world.rng.uniform(NEAR, FAR)))
-        _put_block(world, setup["target_block"], setup.get("support"), away, quantum)
+        put_block(world, setup["target_block"], setup.get("support"), away, quantum)
     for name, distance in setup.get("mobs", ()):
-        _put_mob(world, name, float(distance) if distance else world.rng.uniform(NEAR, FAR), quantum)
+        put_mob(world, name, float(distance) if distance else world.rng.uniform(NEAR, FAR), quantum)
 
 
 def _spawn(world: World, quantum: int) -> None:
     sx, _, sz = world.scene.size
-    while True:
+    for attempt in itertools.count():
         x, z = sx // 2 + world.rng.randint(-4, 4), sz // 2 + world.rng.randint(-4, 4)
         y = world.surface(x, z)
-        if NAMES[world.grid.get(x, y, z)] == "grass_block" and all(
-            world.grid.get(x + i, y + up, z + k) == AIR for up in (1, 2, 3) for i in (-1, 0, 1) for k in (-1, 0, 1)
-        ):
+        around = [(x + i, y + up, z + k) for up in (1, 2, 3) for i in (-1, 0, 1) for k in (-1, 0, 1)]
+        if attempt > _LEVELLED:  # steep or overgrown: make room
+            for cell in around:
+                world.grid.set(*cell, AIR)
+        if NAMES[world.grid.get(x, y, z)] in _GROUNDS and all(world.grid.get(*cell) == AIR for cell in around):
             break
     world.body.x, world.body.y, world.body.z = x + 0.5, y + 1.0, z + 0.5
     world.fell_from = world.body.y
     world.yaw = (world.rng.randrange(2400 // quantum) * quantum) - 1200
 
 
-def _fill(world: World, stacks: Any) -> None:
+def fill(world: World, stacks: Any) -> None:
+    """Put [[item, count], …] into random slots, most of them in the hotbar or the first row."""
     own = world.inventory.own
     for item, count in stacks:
         while count > 0:
@@ -118,7 +129,8 @@ def _spots(world: World, distance: float) -> list[Cell]:
     return spots
 
 
-def _put_block(world: World, name: str, support: str | None, distance: float, quantum: int) -> None:
+def put_block(world: World, name: str, support: str | None, distance: float, quantum: int) -> None:
+    """Put a block, with what it stands or hangs on, about that far away where the player sees it."""
     ways = placements(name, support)
     spots = _spots(world, distance)
     tries = [(spot, parts) for spot in spots for parts in sorted(ways, key=lambda p: _hides(world, spot, p))]
@@ -172,11 +184,12 @@ def placements(name: str, support: str | None = None) -> list[list[tuple[Cell, s
     return [parts]
 
 
-def _put_mob(world: World, kind: str, distance: float, quantum: int) -> None:
+def put_mob(world: World, kind: str, distance: float, quantum: int) -> None:
+    """Put a mob about that far away where the player sees it; what swims with a pool."""
     swims = kind in SWIMMERS
     for last, (x, y, z) in enumerate(spots := _spots(world, distance), 1):
         if swims:
-            undo = _dig_pool(world, x, y - 1, z)
+            undo = dig_pool(world, x, y - 1, z)
             y -= 1
         mob = world.add_mob(kind, x + 0.5, float(y), z + 0.5)
         free = not overlaps_blocks(world.grid, mob.body.box())
@@ -191,7 +204,7 @@ def _put_mob(world: World, kind: str, distance: float, quantum: int) -> None:
     world.add_mob(kind, world.body.x, world.body.y, world.body.z + 2.0)
 
 
-def _dig_pool(world: World, x: int, y: int, z: int) -> list[tuple[Cell, int]]:
+def dig_pool(world: World, x: int, y: int, z: int) -> list[tuple[Cell, int]]:
     """Fill a square of 3 × 3 cells with water, one deep, on sand, open above; return what was there."""
     before: list[tuple[Cell, int]] = []
     for i, k in itertools.product((-1, 0, 1), repeat=2):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crossagent.plugin import ExpertStuck, Param, RawTick, SkillFailed, SkillSpec
-from crossagent_craftworld import hands, motor, sight
+from crossagent_craftworld import explore, hands, motor, sight
 from crossagent_craftworld.experts import crafting, smelting
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.hunger import FULL
@@ -15,9 +15,11 @@ from crossagent_craftworld.inventory import WINDOW_OF_BLOCK
 from crossagent_craftworld.motor import Stuck
 from crossagent_craftworld.palette import OUTLINES
 from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE, dig_ticks
+from crossagent_minecraft_data.entities import MOBS
 from crossagent_minecraft_data.foods import FOODS
-from crossagent_minecraft_data.items import is_item
+from crossagent_minecraft_data.items import is_item, stack_size
 from crossagent_minecraft_data.recipes import Recipe, recipes_for
+from crossagent_minecraft_data.windows import PLAYER_SLOTS
 
 if TYPE_CHECKING:
     from crossagent_craftworld.env import CraftWorld
@@ -46,6 +48,8 @@ FULL_SPECS: tuple[SkillSpec, ...] = (
         else SkillSpec("craft", _NAME, "Craft that item once, by hand or at a visible crafting_table.")
         for s in SPECS
     ),
+    SkillSpec("find", _NAME, "Walk about until a block, mob or drop of that name is in sight, and turn to it."),
+    SkillSpec("deposit", _NAME, "Put all of that item into the open chest, or a visible one."),
     SkillSpec("eat", _NAME, "Take that food into the hand and eat one."),
     SkillSpec("smelt", _NAME, "Smelt that item once at a visible furnace, with the fuel at hand, and take it out."),
 )
@@ -72,7 +76,7 @@ class SkillsInterface:
             "craft": self._craft, "close": self._close,
         }  # fmt: skip
         if full:
-            self._run |= {"smelt": self._smelt, "eat": self._eat}
+            self._run |= {"smelt": self._smelt, "eat": self._eat, "find": self._search, "deposit": self._deposit}
 
     def list(self) -> tuple[SkillSpec, ...]:
         """Return the skills."""
@@ -352,6 +356,55 @@ class SkillsInterface:
 
         try:
             self._until(step, SMELT_BUDGET)
+        finally:
+            if not self._env.over:
+                self._no_window()
+
+    def _search(self, name: str) -> None:
+        world = self._env.world
+        if not self._known(name):
+            raise Stuck(f"there is no {name}")
+        self._no_window()
+        place: Cell | None = None
+
+        def step() -> RawTick | None:
+            nonlocal place
+            explore.look_round(world)
+            if sight.find(world, name, self._mouse.quantum) is not None:
+                return None
+            if place is None or (raw := explore.step(world, place, self._mouse)) is None:
+                place = explore.next_place(world)
+                raw = explore.step(world, place, self._mouse)
+            return raw or RawTick()
+
+        self._until(step)
+        if not self._env.over:
+            self._look_at(name)
+
+    @staticmethod
+    def _known(name: str) -> bool:
+        return name in BLOCKS or name in MOBS or is_item(name.removeprefix("drop_"))
+
+    def _deposit(self, name: str) -> None:
+        world = self._env.world
+        if motor.find_item(world, name) is None:
+            raise Stuck(f"no {name}")
+        self._open("chest")
+
+        def step() -> RawTick | None:
+            now = world.inventory.window
+            if now is None:
+                return None
+            own = [s for s in PLAYER_SLOTS[now.kind] if (stack := now.slots[s]) is not None and stack[0] == name]
+            room = any(s is None or (s[0] == name and s[1] < stack_size(name)) for s in now.slots[:27])
+            if not own or not room:
+                return None
+            return motor.click_slot(world, own[0], "left", self._mouse, shift=True)
+
+        try:
+            self._until(step)
+            if not self._env.over and motor.find_item(world, name) is not None:
+                raise Stuck("the chest is full")
         finally:
             if not self._env.over:
                 self._no_window()

@@ -13,6 +13,8 @@ from functools import cache
 from typing import Any
 
 from crossagent.plugin import Task
+from crossagent_craftworld import long
+from crossagent_craftworld.phrases import PHRASINGS, instruction
 from crossagent_craftworld.setups import Plan, plan
 from crossagent_minecraft_data.tasks import TaskFact, benchmark_tasks
 
@@ -37,6 +39,13 @@ TRAIN: Mapping[str, tuple[str, ...]] = {
         "pig", "rabbit", "spider", "husk",
     ),
 }  # fmt: skip
+PUBLISHED: Mapping[str, tuple[str, ...]] = {
+    "mine_block": TRAIN["mine_block"],
+    "craft_item": (*TRAIN["craft_item"][:7], "netherite_scrap", "cooked_salmon", "cooked_cod"),
+    "kill_entity": (*TRAIN["kill_entity"][:6], "salmon", "cod", "parrot", "slime"),
+}
+"""The 30 published training tasks; the split ``published``, beside our own ``train``."""
+PUBLISHED_SPLIT = "published"
 DEMO_PER_CATEGORY = {"mine_block": 24, "craft_item": 28, "kill_entity": 8}
 """Tasks shown in demonstrations beside the training tasks."""
 
@@ -61,17 +70,16 @@ class Suite:
         return self._by_name[name]
 
     def split(self, name: str) -> tuple[Task, ...]:
-        """Return the tasks of a split: train, demo, ood or wide."""
+        """Return the tasks of a split: train, demo, ood, wide or published."""
         return tuple(task for task in self._tasks if name in task.splits)
 
 
-def _task(fact: TaskFact, plan: Plan, splits: tuple[str, ...]) -> Task:
-    verb = {"mine_block": "mine", "craft_item": "craft", "kill_entity": "kill", "smelt_item": "smelt"}
+def _task(fact: TaskFact, plan: Plan, splits: tuple[str, ...], phrasing: str) -> Task:
     goal = {"event": fact.category, "name": fact.goal}
     return Task(
         name=fact.name,
         category=fact.category,
-        instruction=f"{verb.get(fact.category, 'use')} {fact.goal}",
+        instruction=instruction(fact.category, fact.goal, phrasing),
         env=ENVIRONMENT,
         setup={**plan.setup, "goal": goal, "level": 1} if not plan.reason else {},
         max_turns=plan.max_turns,
@@ -89,8 +97,8 @@ def _demo(category: str, names: list[str]) -> set[str]:
 
 
 @cache
-def _build() -> Suite:
-    rows = [(fact, plan(fact)) for fact in benchmark_tasks()]
+def _build(phrasing: str, listed: str) -> Suite:
+    rows = [(fact, plan(fact)) for fact in benchmark_tasks()] if listed != "long" else []
     demo: set[str] = set()
     for category in TRAIN:
         plain = [f.name for f, p in rows if f.category == category and not p.reason and not p.wide]
@@ -99,10 +107,24 @@ def _build() -> Suite:
     for fact, p in rows:
         train = fact.goal in TRAIN.get(fact.category, ()) and fact.name.startswith(fact.category)
         split = "wide" if p.wide else "train" if train else "demo" if fact.name in demo else "ood"
-        tasks.append(_task(fact, p, () if p.reason else (split,)))
-    return Suite(tasks)
+        published = (PUBLISHED_SPLIT,) if fact.goal in PUBLISHED.get(_published_under(fact), ()) else ()
+        tasks.append(_task(fact, p, () if p.reason else (split, *published), phrasing))
+    if listed != "benchmark":
+        tasks += long.tasks(ENVIRONMENT, phrasing)
+    return Suite(sorted(tasks, key=lambda task: task.name))
 
 
-def suite(**options: Any) -> Suite:
-    """Return the suite; the environment's options (skills, terrain, …) change how tasks are solved, not which exist."""
-    return _build()
+def _published_under(fact: TaskFact) -> str:
+    """Return the list of the paper a task would be in: it counts three furnace tasks among the crafts."""
+    if fact.name != f"{fact.category}:{fact.goal}":
+        return ""  # listed a second time, under another name
+    return "craft_item" if fact.category == "smelt_item" else fact.category
+
+
+def suite(phrasing: str = "plain", tasks: str = "benchmark", **options: Any) -> Suite:
+    """Return the suite; the environment's other options change how tasks are solved, not which exist."""
+    if phrasing not in PHRASINGS:
+        raise ValueError(f"phrasing: got {phrasing!r}; expected one of {', '.join(PHRASINGS)}")
+    if tasks not in long.LISTS:
+        raise ValueError(f"tasks: got {tasks!r}; expected one of {', '.join(long.LISTS)}")
+    return _build(phrasing, tasks)

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from crossagent.plugin import RawTick
-from crossagent_craftworld import digging, drops, hands, harm, keyboard, mobs, physics, player, shots
+from crossagent_craftworld import digging, drops, hands, harm, keyboard, mobs, night, physics, player, shots, terrain
 from crossagent_craftworld.grid import Cell, Grid
 from crossagent_craftworld.hunger import Hunger
 from crossagent_craftworld.inventory import Inventory
 from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, NAMES
 from crossagent_craftworld.rng import WorldRandom
-from crossagent_craftworld.terrain import Scene
 from crossagent_minecraft_data.entities import weapon
 
 DEGREES_PER_PIXEL = 0.15
@@ -52,15 +51,17 @@ class World:
 
     def __init__(
         self,
-        scene: Scene,
+        scene: terrain.Scene,
         seed: int,
         emit: Callable[[str, str, int], None],
         difficulty: str = "easy",
         hunger: bool = False,
+        day_night: bool = False,
     ) -> None:
         """``emit(kind, name, count)`` hears of events; ``difficulty`` scales what mobs deal.
 
-        Without ``hunger`` the player never tires, and heals 1 per 80 ticks.
+        Without ``hunger`` the player never tires, and heals 1 per 80 ticks. With ``day_night`` the sun sets: hostile
+        mobs appear in the dark, and the undead burn in the sun; without it, it is always morning.
         """
         self.scene = scene
         self.grid = Grid(scene.blocks, scene.size)
@@ -82,6 +83,9 @@ class World:
         self.health = 20.0
         self.hunger = Hunger() if hunger else None
         self.time = 0
+        self.dawn = 0
+        """Time of the day, in ticks after sunrise, at which the episode began."""
+        self.day_night = day_night
         self.keys: frozenset[str] = frozenset()
         """Held in the last tick."""
         self.buttons: frozenset[str] = frozenset()
@@ -102,6 +106,10 @@ class World:
         self.use_wait = 0
         self.dig = digging.Dig()
         self.next_ident = 1
+        self.searched: tuple[Cell, ...] = ()
+        """Places where the player looked round for something (:mod:`explore`)."""
+        self.named = 4
+        """Things around that an observation names."""
         self.hidden: frozenset[Cell] = frozenset()
         """Cells the set-up changed in the ground (sand under a cactus): no landmarks, so observations leave them out."""
         self.moved = 0
@@ -111,6 +119,10 @@ class World:
         self._hit: tuple[int, int, Hit | None] = (-1, -1, None)
         self.memory: dict[str, Any] = {}
         """Caches of others (observation, paths), keyed by what they depend on. Not part of the state."""
+
+    def marks(self) -> terrain.Marks:
+        """Return the landmarks: what stands out in the scene as it was at the start."""
+        return terrain.marks(self.scene.name)
 
     # -- looking -------------------------------------------------------------------------------------------------
     @property
@@ -208,10 +220,16 @@ class World:
         if self.hurt:
             self.hurt -= 1
         self.time += 1
+        if self.day_night:
+            night.tick(self)
         if self.hunger is not None:
             self.hunger.tick(self)
         elif self.health < 20 and not self.dead and self.time % _REGENERATE == 0:
             self.health = min(20.0, self.health + 1)
+
+    def daytime(self) -> int:
+        """Return the time of the day in ticks, 0…23999: 0 sunrise, 6000 noon, 13000 night; with no sun, when it began."""
+        return (self.dawn + (self.time if self.day_night else 0)) % 24000
 
     def cooldown(self) -> float:
         """Return the ticks between full blows with what is held."""
@@ -231,7 +249,7 @@ class World:
         return (
             self.rng.state, self.body.save(), self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
-            self.use_wait, self.next_ident, self.dig.save(), self.resistance, self.swimming, self.air, self.fire,
+            self.use_wait, self.next_ident, self.dig.save(), self.resistance, self.swimming, self.air, self.fire, self.dawn, self.searched,
             None if self.hunger is None else self.hunger.save(),
         )  # fmt: skip
 
@@ -248,7 +266,8 @@ class World:
         (
             self.rng.state, body, self.yaw, self.pitch, self.health, self.time, self.keys, self.buttons,
             self.sneaking, self.sprinting, self.hurt, self.last_damage, self.fell_from, self.swing, self.miss,
-            self.use_wait, self.next_ident, dig, self.resistance, self.swimming, self.air, self.fire, hunger,
+            self.use_wait, self.next_ident, dig, self.resistance, self.swimming, self.air, self.fire, self.dawn,
+            self.searched, hunger,
         ) = scalars  # fmt: skip
         self.body.load(body)
         self.dig.load(dig)

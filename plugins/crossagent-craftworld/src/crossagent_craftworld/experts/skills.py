@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from crossagent.plugin import Call, Environment, ExpertStuck
-from crossagent_craftworld.experts import smelting
+from crossagent_craftworld.experts import progress, smelting
 from crossagent_craftworld.experts.goals import TABLE, craftworld, goal_of, mob_to_fight, visible, wants_tool
+
+if TYPE_CHECKING:
+    from crossagent_craftworld.env import CraftWorld
 
 
 class SkillsExpert:
@@ -16,6 +21,8 @@ class SkillsExpert:
         """Return one skill call."""
         world_env = craftworld(env)
         goal = goal_of(world_env)
+        if world_env.task.setup.get("long"):
+            return self._long(world_env, goal.name)
         if goal.event == "craft_item":
             if not goal.needs_table or world_env.interface("skills").full:
                 return _call("craft", goal.name)
@@ -43,6 +50,12 @@ class SkillsExpert:
         mob_to_fight(world_env, goal.name)
         visible(world_env, goal.name)
         return _call("attack", goal.name)
+
+    @staticmethod
+    def _long(env: CraftWorld, item: str) -> list[Call]:
+        if not env.interface("skills").full:
+            raise ExpertStuck("the basic library crafts nothing at a table")
+        return _call(*progress.next_step(env, item))
 
 
 def _call(name: str, *args: str) -> list[Call]:
