@@ -146,6 +146,12 @@ def _flow(world: World, goals: Sequence[Cell]) -> Flow:
     return flow
 
 
+def _headroom(world: World, x: float, y: int, z: float) -> bool:
+    """Return whether one can jump there: nothing above the head, as wide as one is."""
+    xs, zs = {math.floor(x - 0.3), math.floor(x + 0.3)}, {math.floor(z - 0.3), math.floor(z + 0.3)}
+    return all(CODE[world.grid.get(i, y + 2, k)] == EMPTY for i in xs for k in zs)
+
+
 def straight(world: World, goal: Cell) -> bool:
     """Return whether one can simply walk towards a cell: flat or single steps, nothing in the way of the shoulders."""
     b = world.body
@@ -169,19 +175,24 @@ def straight(world: World, goal: Cell) -> bool:
             if known < 0:
                 return False
             if side == 0.0:
+                if known > y and world.headroom and not _headroom(world, b.x + ux * (t - 0.4), y, b.z + uz * (t - 0.4)):
+                    return False
                 y = known
     return y == goal[1]
 
 
-def next_cell(world: World, goals: Sequence[Cell], here: Cell | None = None) -> Cell:
+def next_cell(world: World, goals: Sequence[Cell], start: Cell | None = None) -> Cell:
     """Return the farthest cell on the way to the goals that can be walked to straight; raises :class:`Stuck`."""
-    here = here or feet(world)
+    here: Cell = start or feet(world)
     nearest = min(goals, key=lambda g: ((g[0] - here[0]) ** 2 + (g[2] - here[2]) ** 2, g)) if goals else None
     if nearest is None:
         raise Stuck("no place to stand")
     if straight(world, nearest):
         return nearest
     flow = _flow(world, goals)
+    below = (here[0], here[1] - 1, here[2])
+    if world.headroom and not stand(world, here) and stand(world, below):
+        here = below  # in the middle of a jump: the way goes on from where it began
     cell: Cell = here
     if flow.cost(cell) == math.inf:
         if stand(world, here):
