@@ -79,17 +79,16 @@ class Flow:
                     heapq.heappush(self._heap, (total, before))
         return self._cost.get(cell, math.inf)
 
-    def around(self, most: float) -> Iterator[tuple[float, Cell]]:
-        """Yield (cost, cell) of every cell from which a goal is reached for at most ``most``, nearest first."""
-        done = sorted((cost, cell) for cell, cost in self._cost.items())
-        yield from ((cost, cell) for cost, cell in done if cost <= most)
-        while self._heap and self._heap[0][0] <= most:
-            cost, cell = self._heap[0]
-            if cell in self._cost:
-                heapq.heappop(self._heap)
-                continue
-            self.cost(cell)
-            yield cost, cell
+    def onward(self, cell: Cell) -> list[tuple[Cell, float]]:
+        """Return (cell one comes to, cost) of each step from a cell."""
+        x, y, z = cell
+        out = []
+        for dx, dz in _SIDES:
+            for dy in (0, 1, -1, -2, -3) if not (dx and dz) else (0,):
+                after = (x + dx, y + dy, z + dz)
+                if self._stand(after):
+                    out += [(after, price) for before, price in self._arrivals(after) if before == cell]
+        return out
 
     def _arrivals(self, cell: Cell) -> list[tuple[Cell, float]]:
         """Return (cell one can come from, cost) for each step that ends in ``cell``."""
@@ -135,6 +134,22 @@ class Flow:
                         if best is None or (total, after) < best:
                             best = (total, after)
         return best[1] if best is not None else None
+
+
+def reachable(world: World, start: Cell, most: float = 80.0) -> Iterator[Cell]:
+    """Yield the cells one can walk to, nearest first, the start included."""
+    flow = Flow(world, ())
+    best, heap = {start: 0.0}, [(0.0, start)]
+    while heap:
+        cost, cell = heapq.heappop(heap)
+        if cost > best[cell]:
+            continue
+        yield cell
+        for after, price in flow.onward(cell):
+            total = cost + price
+            if total < best.get(after, most):
+                best[after] = total
+                heapq.heappush(heap, (total, after))
 
 
 def _flow(world: World, goals: Sequence[Cell]) -> Flow:

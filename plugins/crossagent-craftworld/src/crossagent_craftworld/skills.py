@@ -388,8 +388,9 @@ class SkillsInterface:
 
         def step() -> RawTick | None:
             nonlocal place
-            explore.look_round(world)
+            explore.look_round(world, name)
             if sight.find(world, name, self._mouse.quantum) is not None:
+                explore.found(world)
                 return None
             if place is None or (raw := explore.step(world, place, self._mouse)) is None:
                 place = explore.next_place(world)

@@ -107,8 +107,8 @@ class World:
         self.use_wait = 0
         self.dig = digging.Dig()
         self.next_ident = 1
-        self.searched: tuple[Cell, ...] = ()
-        """Places where the player looked round for something (:mod:`explore`)."""
+        self.searched: tuple[str, tuple[Cell, ...]] = ("", ())
+        """What the player looks for, and where he has looked round for it (:mod:`explore`)."""
         self.named = 4
         """Things around that an observation names."""
         self.headroom = False
