@@ -1,4 +1,5 @@
-"""Writes docs/reference/recipe.md and cli.md: every key of a recipe, every command, from the code that reads them.
+"""Writes docs/reference/recipe.md, plugins.md and cli.md: every key of a recipe, every option of our own spaces and
+worlds, every command, from the code that reads them.
 
 python docs/generate.py          write the pages
 python docs/generate.py --check  only tell whether they are what the code says (exit code 1: they are not)
@@ -9,9 +10,12 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import importlib
 import inspect
+import re
 import sys
 import textwrap
+import tomllib
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +24,11 @@ from typing import Any, Literal, get_args, get_origin
 from omegaconf import MISSING
 
 from crossagent.cli import build_parser
+from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, SamplerSpec
 from crossagent.recipe import Recipe
+from crossagent.registry import load_plugins
 
+ROOT = Path(__file__).parents[1]
 REFERENCE = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by docs/generate.py; change the docstrings and help texts in the code instead. -->\n\n"
 
@@ -33,6 +40,7 @@ def recipe_page() -> str:
         HEAD + "# Recipe keys\n",
         "Every key a recipe may have; an unknown one is refused with the nearest known. `crossagent run RECIPE --print-config`",
         "shows what a recipe comes to. How files, overlays and `KEY=VALUE` are put together: [Recipe](../guides/recipe.md).\n",
+        "What goes under `options`: [Spaces and environments](plugins.md).\n",
         "`NAME` stands for a name of yours. Types: `list[…]` and `dict[…]` as in Python; `| None`: `null` is allowed.\n",
     ]
     lines += _section(Recipe, "")
@@ -105,7 +113,7 @@ def _type(kind: Any) -> str:
 def _plain(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " | ".join(repr(arg) for arg in get_args(kind))
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else re.sub(r"\b[a-z_.]+\.", "", str(kind))
 
 
 def _default(field: Any, inner: Any) -> str:
@@ -140,6 +148,72 @@ def _cell(text: str) -> str:
     return text.replace("``", "`").replace("|", "\\|")
 
 
+# -- plugins.md -----------------------------------------------------------------------------------------------------
+def plugins_page() -> str:
+    """Return the page with the spaces, environments and samplers of this repository, and their options."""
+    plugins = load_plugins()
+    ours = {tomllib.loads(file.read_text())["project"]["name"] for file in ROOT.glob("plugins/*/pyproject.toml")}
+    tables = (
+        ("Action spaces", "action space", plugins.spaces, "spaces.NAME.options"),
+        ("Environments", "environment", plugins.environments, "environment.options"),
+        ("Samplers", "sampler", plugins.samplers, "rollout.sampler.options"),
+    )
+    lines = [
+        HEAD + "# Spaces and environments\n",
+        "What the packages of this repository bring, with the options that a recipe gives them. `crossagent plugins` lists what is",
+        "installed, others' packages included; `crossagent tasks ENVIRONMENT` lists an environment's tasks.\n",
+    ]
+    for title, kind, specs, section in tables:
+        found = sorted(
+            (s for n, s in specs.items() if plugins.origins[kind, n].distribution in ours), key=lambda s: s.name
+        )
+        if found:
+            lines += [f"## {title}\n", f"Options go under `{section}`.\n"]
+            for spec in found:
+                lines += _declared(spec, plugins.origins[kind, spec.name].distribution)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _declared(spec: ActionSpaceSpec | EnvironmentSpec | SamplerSpec, distribution: str) -> Iterator[str]:
+    """Yield the section of one declaration: what it is, what it needs or offers, its options."""
+    module, _, name = str(spec.factory).partition(":")
+    factory = getattr(importlib.import_module(module), name)
+    about, meanings = docstring_parts(factory)
+    yield f"### `{spec.name}`\n"
+    yield f"{_sentence(spec.doc)} Package `{distribution}`.\n"
+    if isinstance(spec, ActionSpaceSpec):
+        needs = ", ".join(f"`{name}`" for name in spec.requires)
+        yield f"Needs {needs}; a response begins with `{spec.header}`.\n"
+    if isinstance(spec, EnvironmentSpec):
+        offers, experts = (
+            ", ".join(f"`{name}`" for name in names) for names in (spec.interfaces, sorted(spec.experts))
+        )
+        yield f"Offers {offers}" + (f"; experts for {experts}" if experts else "") + ".\n"
+    if about:
+        yield f"{about}\n"
+    parameters = [
+        p
+        for p in inspect.signature(factory).parameters.values()
+        if not (isinstance(spec, SamplerSpec) and p.name == "policy")
+    ]
+    if parameters:
+        yield "| option | type | default | meaning |\n|---|---|---|---|"
+        hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+        for p in parameters:
+            default = "must be set" if p.default is p.empty else f"`{p.default!r}`"
+            yield f"| `{p.name}` | {_type(hints[p.name])} | {default} | {_cell(meanings.get(p.name, ''))} |"
+        yield ""
+
+
+def docstring_parts(factory: Any) -> tuple[str, dict[str, str]]:
+    """Return (the paragraphs between the first and ``Args:``, name → meaning) of a class's Google docstring."""
+    text, _, rest = (inspect.getdoc(factory) or "").partition("Args:\n")
+    about = " ".join(" ".join(text.split("\n\n")[1:]).split()).replace("``", "`")
+    block = textwrap.dedent(re.split(r"\n(?=\S)", rest)[0])
+    entries = re.split(r"\n(?=\S)", block) if block.strip() else []
+    return about, {name.strip(): " ".join(meaning.split()) for name, _, meaning in (e.partition(":") for e in entries)}
+
+
 # -- cli.md ---------------------------------------------------------------------------------------------------------
 def cli_page() -> str:
     """Return the page with every command and its arguments."""
@@ -171,7 +245,7 @@ def _sentence(text: str | None) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", ")")) else ".")
 
 
-PAGES = {"recipe.md": recipe_page, "cli.md": cli_page}
+PAGES = {"recipe.md": recipe_page, "plugins.md": plugins_page, "cli.md": cli_page}
 
 
 def main() -> int:

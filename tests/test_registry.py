@@ -6,7 +6,7 @@ import subprocess
 import sys
 import types
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -270,6 +270,22 @@ def test_a_space_is_added_as_class_as_object_and_as_declaration() -> None:
     with pytest.raises(PluginError, match="unknown option 'ticks'"):
         by_object.build_space("control", {"ticks": 7})
     assert PluginSet().with_(space=by_object.spaces["control"]).build_space("control").name == "control"
+
+
+def test_a_value_that_the_annotation_excludes_is_refused_and_nothing_is_built() -> None:
+    from crossagent_control.space import ControlSpace
+
+    class Picky(ControlSpace):
+        def __init__(self, pace: Literal["slow", "fast"] = "slow", size: int = 1) -> None:
+            raise AssertionError("built")
+
+    plugins = PluginSet().with_(space=Picky)
+    with pytest.raises(PluginError, match=r"'control': option 'pace': got 'fats'; expected one of 'slow', 'fast'"):
+        plugins.build_space("control", {"pace": "fats"})
+    craftworld = load_plugins()
+    with pytest.raises(PluginError, match=r"option 'terrain': got 'hills'; expected one of 'plains', 'biomes'"):
+        craftworld.check_environment_options("craftworld", {"terrain": "hills"})
+    craftworld.check_environment_options("craftworld", {"terrain": "biomes", "level": 2})
 
 
 def test_what_is_no_space_is_refused() -> None:

@@ -152,6 +152,9 @@ def build_parser() -> argparse.ArgumentParser:
     tasks = commands.add_parser("tasks", help="list an environment's tasks")
     tasks.add_argument("environment", metavar="ENV", help="e.g. craftworld")
     tasks.add_argument("--split", metavar="NAME", help="only the tasks of this split")
+    tasks.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of environment.options, e.g. tasks=long"
+    )
     tasks.add_argument("--json", action="store_true", help="print JSON")
     tasks.set_defaults(command=_tasks)
 
@@ -184,7 +187,10 @@ def build_parser() -> argparse.ArgumentParser:
     view = commands.add_parser("view", help="write a run's trajectories as one HTML file to look at")
     view.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; it may still be running")
     view.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: RUN/viewer.html")
-    view.add_argument("--max", type=int, default=1000, metavar="N", help="at most so many, whole groups spread evenly")
+    view.add_argument(
+        "--max", type=int, metavar="N",
+        help="at most so many, whole groups spread evenly (default: 1,000, and no more than hold 64 MiB of images)",
+    )  # fmt: skip
     view.add_argument("--open", action="store_true", help="open it in the browser")
     view.add_argument("--json", action="store_true", help="print JSON: file, trajectories shown, trajectories in all")
     view.set_defaults(command=_view)
@@ -368,10 +374,16 @@ def _plugins(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> int:
-    from crossagent.recipe import suite_tasks, tasks_of_split
+    from crossagent.compose import apply_overrides
+    from crossagent.recipe import EnvironmentConfig, suite_tasks, tasks_of_split
     from crossagent.registry import load_plugins
 
-    tasks = suite_tasks(load_plugins(), args.environment, {})
+    given: dict[str, Any] = {"options": {}}
+    if problems := apply_overrides(given, [f"options.{word}" for word in args.option], EnvironmentConfig):
+        raise CrossAgentError("\n".join(problems).replace("command line: ", "--option: "))
+    plugins = load_plugins()
+    plugins.check_environment_options(args.environment, given["options"])
+    tasks = suite_tasks(plugins, args.environment, given["options"])
     if args.split:
         tasks = tasks_of_split(tasks, args.split, args.environment, solvable_only=False)
     rows = [
@@ -443,7 +455,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _view(args: argparse.Namespace) -> int:
-    if args.max < 1:
+    if args.max is not None and args.max < 1:
         raise CrossAgentError(f"--max: got {args.max}; expected at least 1")
     from crossagent.tracking.viewer.page import write_page
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import typing
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -351,7 +352,20 @@ def _factory(path: str | Callable[..., Any], options: Mapping[str, Any], where: 
         unknown = [option for option in options if option not in known]
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise PluginError(f"{where}: unknown option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+    for option, choices in _choices(factory).items():
+        if option in options and options[option] not in choices:
+            expected = ", ".join(map(repr, choices))
+            raise PluginError(f"{where}: option {option!r}: got {options[option]!r}; expected one of {expected}")
     return factory
+
+
+def _choices(factory: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
+    """Return option → the values that its annotation, a ``Literal``, allows."""
+    try:
+        hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    except Exception:  # a plugin's annotations may be anything
+        return {}
+    return {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is typing.Literal}
 
 
 def _load(path: str, where: str) -> Callable[..., Any]:

@@ -73,6 +73,12 @@ def test_links_lead_somewhere_and_no_command_hides_in_an_indented_block(page: Pa
         assert not COMMAND.search(indented), f"{name(page)}: put {indented.strip()!r} into a console block"
 
 
+def test_every_page_is_in_the_menu() -> None:
+    listed = re.findall(r"([\w./-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = [str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").glob("**/*.md")]
+    assert sorted(listed) == sorted(pages), "the nav of mkdocs.yml and docs/ differ"
+
+
 def prose_of(page: Path) -> str:
     """Return the text of a page without its fenced blocks."""
     return re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -66,6 +66,35 @@ def test_every_key_has_a_meaning() -> None:
     assert [key for key, meaning in rows if not meaning.strip()] == []
 
 
+def test_every_option_of_our_plugins_has_a_meaning(generate: ModuleType) -> None:
+    page = (REFERENCE / "plugins.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", page, re.MULTILINE)
+    assert {"max_ticks", "camera_quantum", "observation"} <= {option for option, _ in rows}
+    assert [option for option, meaning in rows if not meaning.strip()] == []
+
+
+def test_the_parts_of_a_docstring_are_told_apart(generate: ModuleType) -> None:
+    assert generate.docstring_parts(Space) == (
+        "What it costs: `a`.",
+        {"a": "The first, in two lines.", "b": "Another: this."},
+    )
+
+
+class Space:
+    """A space.
+
+    What it costs: ``a``.
+
+    Args:
+        a: The first,
+            in two lines.
+        b: Another: this.
+
+    Raises:
+        ValueError: Never.
+    """
+
+
 def test_a_docstring_belongs_to_the_field_above_it(generate: ModuleType) -> None:
     assert generate.attribute_docs(Base) == {"a": "The first.", "c": "Two lines of it."}
     assert generate.attribute_docs(Derived) == {"a": "Another first.", "c": "Two lines of it."}

@@ -42,7 +42,38 @@ TINY = {
         "tie_word_embeddings": False,
         "max_position_embeddings": 256,
     },
-    "gemma2": {  # sliding windows and soft-capped logits: what our own decode loop leaves to generate
+    "qwen3": {
+        "model_type": "qwen3",
+        "architectures": ["Qwen3ForCausalLM"],
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 256,
+    },
+    "gemma3": {  # one layer with a sliding window, one without, each with rotations of its own
+        "model_type": "gemma3_text",
+        "architectures": ["Gemma3ForCausalLM"],
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "max_position_embeddings": 256,
+    },
+    "mamba": {  # no attention at all: what our own decode loop leaves to generate
+        "model_type": "mamba",
+        "architectures": ["MambaForCausalLM"],
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "state_size": 4,
+    },
+    "gemma2": {  # sliding windows, soft-capped scores and logits, scaled embeddings
         "model_type": "gemma2",
         "architectures": ["Gemma2ForCausalLM"],
         "hidden_size": 32,
@@ -68,7 +99,7 @@ def tiny_policy(kind: str, directory: Path, lora: LoraConfig | None = None, seed
     path = directory / kind
     path.mkdir(exist_ok=True)
     (path / "config.json").write_text(json.dumps({"vocab_size": 400, **TINY[kind]}))
-    attention = "eager" if kind == "gemma2" else "sdpa"
+    attention = "eager" if kind in ("gemma2", "mamba") else "sdpa"
     config = PolicyConfig(model=str(path), lora=lora, attention=attention, **options)
     return Policy.build(config, texts=TEXTS, special_tokens=special, seed=seed)
 

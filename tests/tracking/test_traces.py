@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 
 import pytest
 from tracking_kit import EVENT, trajectory, turn
@@ -65,3 +67,18 @@ def test_a_sample_has_successes_and_failures_where_there_are_both(wins: str, cou
     picked = sample(played, count)
     assert picked == chosen
     assert len(picked) == min(count, len(played))
+
+
+def test_an_image_is_part_of_the_message_and_the_choice_of_space_beside_it() -> None:
+    image = b"\x89PNG\r\n\x1a\n..."
+    played = trajectory(turn(image=image, space_logprobs=(-0.25, float("-inf"))), turn(), spaces=("api", "gui"))
+    first, second = (
+        span["attributes"] for span in spans(played, trace_id("r", "f", 0), START) if span["name"] == "generate"
+    )
+    ((message,),) = json.loads(first["mlflow.spanInputs"]).values()
+    picture, text = message["content"]
+    assert picture["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    assert text["text"] == played.turns[0].observation
+    assert json.loads(first["space_probabilities"]) == {"api": pytest.approx(math.exp(-0.25)), "gui": 0.0}
+    assert json.loads(second["mlflow.spanInputs"]) == {"observation": played.turns[1].observation}
+    assert json.loads(second["space_probabilities"]) is None

@@ -34,6 +34,8 @@ class Timing:
     prompt_tokens: int = 0
     new_tokens: int = 0
     """Sampled ones; forced tokens count as prompt."""
+    reused_tokens: int = 0
+    """Prompt tokens that an earlier call had read already."""
     responses: int = 0
     by_phase: dict[str, float] = field(default_factory=lambda: {"prefill": 0.0, "decode": 0.0})
     """Seconds."""

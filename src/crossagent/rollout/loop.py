@@ -146,6 +146,7 @@ def play(
     if len(set(keys)) != len(keys):
         raise ValueError("play: two episodes have the same (group, member); their responses would share seeds")
     timing = timing or Timing()
+    forget(sampler)
     waiting, free = list(reversed(episodes)), list(range(pool.slots - 1, -1, -1))
     live: list[_Live] = []
     done: list[Trajectory] = []
@@ -162,7 +163,15 @@ def play(
         done += ended
         if progress is not None and ended:
             progress(ended)
+    forget(sampler)
     return sorted(done, key=lambda t: (t.group, t.member))
+
+
+def forget(sampler: Sampler) -> None:
+    """Let a sampler that keeps something between turns drop it: what is played depends on nothing that came before."""
+    drop = getattr(sampler, "forget", None)
+    if drop is not None:
+        drop()
 
 
 def space_openings(prompt: PromptLike, spaces: Sequence[str]) -> tuple[int, ...]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crossagent.types import Trajectory
+from crossagent.types import Trajectory, Turn
 
 TICK_NS, TOKEN_NS = 50_000_000, 1_000_000
 TIME_AXIS = "environment time: 50 ms a tick, plus 1 ms per sampled token; not wall time"
@@ -107,13 +108,14 @@ def spans(trajectory: Trajectory, identity: str, start_ns: int) -> list[dict[str
             between,
             "",
             **{
-                "mlflow.spanInputs": {"observation": turn.observation},
+                "mlflow.spanInputs": _seen(turn),
                 "mlflow.spanOutputs": turn.text,
                 "mlflow.chat.tokenUsage": {**tokens, "total_tokens": sum(tokens.values())},
             },
             space=turn.space,
             forced_tokens=turn.forced,
             finish_reason=turn.finish_reason,
+            space_probabilities=_probabilities(turn, trajectory.spaces),
             header_logprob=turn.sampler_logprobs[0] if turn.sampler_logprobs else None,
             logprob=sum(turn.sampler_logprobs),
         )
@@ -139,6 +141,22 @@ def spans(trajectory: Trajectory, identity: str, start_ns: int) -> list[dict[str
         )
         now = end
     return made
+
+
+def _seen(turn: Turn) -> dict[str, Any]:
+    """Return the observation; one with an image as a message, which MLflow shows with its picture."""
+    if not turn.image:
+        return {"observation": turn.observation}
+    url = f"data:image/png;base64,{_base64(turn.image)}"
+    image, text = {"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": turn.observation}
+    return {"messages": [{"role": "user", "content": [image, text]}]}
+
+
+def _probabilities(turn: Turn, spaces: Sequence[str]) -> dict[str, float] | None:
+    """Return the probability of opening with each space's header, where it was recorded."""
+    if len(turn.space_logprobs) != len(spaces):
+        return None
+    return {space: math.exp(value) for space, value in zip(spaces, turn.space_logprobs, strict=True)}
 
 
 def _base64(value: bytes) -> str:

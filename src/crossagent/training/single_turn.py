@@ -16,7 +16,7 @@ from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space
-from crossagent.rollout.loop import PromptLike, Timing, space_openings
+from crossagent.rollout.loop import PromptLike, Timing, forget, space_openings
 from crossagent.seeding import derive, rng
 from crossagent.types import RawTick, Task
 
@@ -141,7 +141,9 @@ def judge(
     ]
     timing = timing or Timing()
     begun = time.perf_counter()
+    forget(sampler)
     flat = sampler.sample([request for group in requests for request in group], params) if states else []
+    forget(sampler)
     timing.generate_s += time.perf_counter() - begun
     samples = [flat[i * samples_each : (i + 1) * samples_each] for i in range(len(states))]
     texts = [[prompt.decode(sample.response_ids) for sample in group] for group in samples]

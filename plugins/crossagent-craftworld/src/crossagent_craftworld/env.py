@@ -20,7 +20,7 @@ from crossagent_craftworld.terrain import TERRAINS
 from crossagent_craftworld.world import World
 from crossagent_minecraft_data.windows import SCREEN
 
-_NAMED_AMONG_MANY = 7
+NAMED_AMONG_MANY = 7
 """Things an observation names where there are many: in the biomes and from level 2 on."""
 
 
@@ -54,14 +54,14 @@ class CraftWorld(Environment):
         camera_limit: int = 300,
         scenes: int = 64,
         width: int = 48,
-        difficulty: str = "easy",
+        difficulty: Literal["peaceful", "easy", "normal", "hard"] = "easy",
         hunger: bool = False,
-        terrain: str = "plains",
-        level: int = 1,
+        terrain: Literal["plains", "biomes"] = "plains",
+        level: Literal[1, 2, 3] = 1,
         day_night: bool = False,
-        phrasing: str = "plain",
-        tasks: str = "benchmark",
-        observation: str = "text",
+        phrasing: Literal["plain", "varied", "held_out"] = "plain",
+        tasks: Literal["benchmark", "long", "all"] = "benchmark",
+        observation: Literal["text", "pixels", "both"] = "text",
         image_size: Sequence[int] = SCREEN,
     ) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class CraftWorld(Environment):
             scene, int.from_bytes(digest[8:], "little"), self._hear, self._difficulty, self._hunger, self._day_night
         )
         if self.level > 1 or kind != "plains":
-            self._world.named, self._world.headroom = _NAMED_AMONG_MANY, True
+            self._world.named, self._world.headroom = NAMED_AMONG_MANY, True
         setup.prepare(self._world, task.setup, self.camera_quantum, self.level)
         self.interface("pointer").reset()
         return self.observe()

@@ -218,15 +218,29 @@ class Inventory:
         window, slot = self.window, self.hovered()
         assert window is not None
         self.end_drag()
-        double = button == "left" and not shift and self._last[0] == slot and now - self._last[1] <= _DOUBLE
-        self._last = (slot, now) if button == "left" else (-1, -1000)
+        double = button == "left" and not shift and self.double_clicked(slot, now)
+        self.note_click(slot if button == "left" else None, now)
         result = slot == 0 and window.grid_width > 0
         if double and slot >= 0 and not result and window.cursor is not None and window.slots[slot] is None:
             return window.double_click(slot)
         carried = window.cursor
         if carried is not None and slot >= 0 and not shift and not result:
-            self._press = (button, tuple(window.slots), carried, (slot,))
+            self.begin_drag(button, slot)
         return window.click(slot, "left" if button == "left" else "right", shift)
+
+    def double_clicked(self, slot: int, now: int) -> bool:
+        """Return whether a left click now would be the second of a double click."""
+        return self._last[0] == slot and now - self._last[1] <= _DOUBLE
+
+    def note_click(self, slot: int | None, now: int) -> None:
+        """Remember a left click for :meth:`double_clicked`; None: the last click was another one."""
+        self._last = (slot, now) if slot is not None else (-1, -1000)
+
+    def begin_drag(self, button: str, slot: int) -> None:
+        """Begin a drag of the cursor's stack over slots, the first one known."""
+        window = self.window
+        if window is not None and window.cursor is not None:
+            self._press = (button, tuple(window.slots), window.cursor, (slot,))
 
     def drag(self, passed: list[int]) -> None:
         """Extend the drag that :meth:`press` began over more slots."""

@@ -11,9 +11,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from crossagent_craftworld import terrain
 from crossagent_craftworld.grid import Cell, ray_boxes
 from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import AIR, NAMES, OUTLINES
@@ -134,13 +132,6 @@ def mob(world: World, who: Mob, quantum: int) -> Thing | None:
     return Thing(who.kind, "mob", turn, tilt, hit[0] if hit else length, cell, point, who)
 
 
-@functools.lru_cache(maxsize=256)
-def _landmarks(name: str) -> tuple[NDArray[np.float64], list[Cell], list[int]]:
-    rows = [(cell, state) for state, cells in terrain.named(name).features.items() for cell in cells]
-    middles = np.array([cell for cell, _ in rows], dtype=np.float64).reshape(-1, 3) + 0.5
-    return middles, [cell for cell, _ in rows], [state for _, state in rows]
-
-
 def landmarks(world: World, quantum: int, only: str | None = None, most: int | None = None) -> list[Thing]:
     """Return the nearest visible block of each kind of landmark, nearest first: the scene's and what was put there.
 
@@ -152,7 +143,7 @@ def landmarks(world: World, quantum: int, only: str | None = None, most: int | N
     """
     ex, ey, ez = world.eye()
     grid = world.grid
-    middles, cells, states = _landmarks(world.scene.name)
+    middles, cells, states = world.marks()
     away = middles - np.array((ex, ey, ez))
     squares = np.einsum("ij,ij->i", away, away)
     order = np.argsort(squares, kind="stable").tolist()
@@ -256,7 +247,7 @@ def find(world: World, name: str, quantum: int) -> Thing | None:
 def every(world: World, name: str, quantum: int, most: int) -> list[Thing]:
     """Return the nearest visible blocks of a name, nearest first."""
     ex, ey, ez = world.eye()
-    _, cells, states = _landmarks(world.scene.name)
+    _, cells, states = world.marks()
     known = {cell for cell, state in zip(cells, states, strict=True) if NAMES[state] == name}
     known |= {cell for cell, state in world.grid.changed_cells() if NAMES[state] == name and cell not in world.hidden}
     order = sorted(((x + 0.5 - ex) ** 2 + (y + 0.5 - ey) ** 2 + (z + 0.5 - ez) ** 2, (x, y, z)) for x, y, z in known)

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crossagent_craftworld import biomes
 from crossagent_craftworld.builder import CLEAR, HEIGHT, Builder
 from crossagent_craftworld.grid import Cell
@@ -109,6 +112,23 @@ def named(name: str) -> Scene:
     """Return the scene of a :attr:`Scene.name`."""
     width, index, *terrain = name.split(":")
     return scene(int(index), int(width), *terrain)
+
+
+Marks = tuple[NDArray[np.float64], list[Cell], list[int]]
+"""Middles [n, 3], cells and state ids of what an observation may name."""
+
+
+def marks_of(scene: Scene) -> Marks:
+    """Return the landmarks of a landscape."""
+    rows = [(cell, state) for state, cells in scene.features.items() for cell in cells]
+    middles = np.array([cell for cell, _ in rows], dtype=np.float64).reshape(-1, 3) + 0.5
+    return middles, [cell for cell, _ in rows], [state for _, state in rows]
+
+
+@functools.lru_cache(maxsize=256)
+def marks(name: str) -> Marks:
+    """Return the landmarks of the scene of a :attr:`Scene.name`."""
+    return marks_of(named(name))
 
 
 def _plains(build: Builder) -> None:

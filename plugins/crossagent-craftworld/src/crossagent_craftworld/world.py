@@ -11,14 +11,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from crossagent.plugin import RawTick
-from crossagent_craftworld import digging, drops, hands, harm, keyboard, mobs, night, physics, player, shots
+from crossagent_craftworld import digging, drops, hands, harm, keyboard, mobs, night, physics, player, shots, terrain
 from crossagent_craftworld.grid import Cell, Grid
 from crossagent_craftworld.hunger import Hunger
 from crossagent_craftworld.inventory import Inventory
 from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, NAMES
 from crossagent_craftworld.rng import WorldRandom
-from crossagent_craftworld.terrain import Scene
 from crossagent_minecraft_data.entities import weapon
 
 DEGREES_PER_PIXEL = 0.15
@@ -52,7 +51,7 @@ class World:
 
     def __init__(
         self,
-        scene: Scene,
+        scene: terrain.Scene,
         seed: int,
         emit: Callable[[str, str, int], None],
         difficulty: str = "easy",
@@ -122,6 +121,10 @@ class World:
         self._hit: tuple[int, int, Hit | None] = (-1, -1, None)
         self.memory: dict[str, Any] = {}
         """Caches of others (observation, paths), keyed by what they depend on. Not part of the state."""
+
+    def marks(self) -> terrain.Marks:
+        """Return the landmarks: what stands out in the scene as it was at the start."""
+        return terrain.marks(self.scene.name)
 
     # -- looking -------------------------------------------------------------------------------------------------
     @property

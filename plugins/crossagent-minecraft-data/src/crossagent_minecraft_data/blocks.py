@@ -65,22 +65,24 @@ def _shapes() -> dict[str, tuple[Box, ...]]:
 
 
 @cache
-def _rows() -> dict[str, dict[str, Any]]:
+def block_rows() -> dict[str, dict[str, Any]]:
+    """Return minecraft-data's rows by block name, not to be changed."""
     return {row["name"]: row for row in table("blocks")}
 
 
 def default_properties(name: str) -> dict[str, str]:
     """Return the properties of a block's default state; raises ``KeyError`` for an unknown block."""
-    row = _rows()[name]
+    row = block_rows()[name]
     index, out = row["defaultState"] - row["minStateId"], {}
     for prop in reversed(row["states"]):
-        values = _values(prop)
+        values = property_values(prop)
         index, i = divmod(index, len(values))
         out[prop["name"]] = values[i]
     return out
 
 
-def _values(prop: Mapping[str, Any]) -> list[str]:
+def property_values(prop: Mapping[str, Any]) -> list[str]:
+    """Return the values of a block property in the order in which states count them."""
     if prop["type"] == "bool":
         return ["true", "false"]
     return prop.get("values") or [str(i) for i in range(prop["num_values"])]
@@ -91,14 +93,14 @@ def state_boxes(name: str, properties: Mapping[str, str]) -> tuple[Box, ...]:
 
     Raises ``KeyError`` for an unknown block and ``ValueError`` for a property or value that the block has not.
     """
-    row = _rows()[name]
+    row = block_rows()[name]
     ids = table("blockCollisionShapes")["blocks"].get(name, 0)
     if isinstance(ids, int):
         return _shapes()[str(ids)]
     whole = {**default_properties(name), **properties}
     index, place = 0, 1
     for prop in reversed(row["states"]):  # the last property counts fastest
-        values, value = _values(prop), whole.pop(prop["name"])
+        values, value = property_values(prop), whole.pop(prop["name"])
         if value not in values:
             raise ValueError(f"{name} has no state {prop['name']}={value}; expected one of {', '.join(values)}")
         index += place * values.index(value)

@@ -16,7 +16,7 @@ FISH = {"cod": 60, "salmon": 25, "pufferfish": 13, "tropical_fish": 2}
 
 
 @cache
-def _pools(section: str, name: str) -> tuple[list[dict[str, Any]], str] | None:
+def _pools(section: str, name: str) -> tuple[list[list[dict[str, Any]]], str] | None:
     rules = facts()["loot"][section]
     if name in rules:
         return rules[name], ""
@@ -58,6 +58,19 @@ def block_drops(block: str, tool: str | None, rng: random.Random) -> Drops:
     if found is not None:
         return _roll(found[0], found[1], tool, rng)
     return [(block, 1)] if is_item(block) and BLOCKS[block].hardness >= 0 else []
+
+
+def block_pools(block: str) -> list[list[dict[str, Any]]] | None:
+    """Return a block's loot table with every name filled in, for worlds that roll it themselves; None: it drops itself.
+
+    A pool's first choice that applies counts: ``tool`` (only with it), ``p`` (chance), ``times`` ([tries, chance]) or ``n``
+    ([least, most]) for the count, ``item`` or ``one_of``.
+    """
+    found = _pools("blocks", block)
+    if found is None:
+        return None
+    pools, part = found
+    return [[{**c, "item": c["item"].format(part)} if "item" in c else dict(c) for c in pool] for pool in pools]
 
 
 def mob_table_drops(mob: str, rng: random.Random) -> Drops:

@@ -108,6 +108,8 @@ def _build() -> dict[str, tuple[Recipe, ...]]:
 
 RECIPES: dict[str, tuple[Recipe, ...]] = _build()
 """Crafted item → the ways to make it (562 items; no smelting, smithing or stonecutting)."""
+LEFTOVERS: dict[str, str] = dict(facts()["leftovers"])
+"""Ingredient → the container that stays in its cell."""
 
 
 def recipes_for(item: str) -> tuple[Recipe, ...]:
@@ -159,8 +161,7 @@ def _match(grid: Cells, width: int) -> Craft | None:
     found = found or next((r for r in shapeless.get(len(items), ()) if _assign(items, list(r.cells))), None)
     if found is None:
         return None
-    containers = facts()["leftovers"]
-    return Craft(found.result, found.count, tuple(containers.get(item) if item else None for item in grid))
+    return Craft(found.result, found.count, tuple(LEFTOVERS.get(item) if item else None for item in grid))
 
 
 def match(grid: Sequence[str | None], width: int) -> Craft | None:

@@ -29,16 +29,16 @@ from crossagent_minecraft_data.screen import (
 )
 
 __all__ = [
-    "KINDS", "MAIN_FIRST", "NO_SLOT", "OUTSIDE", "PLAYER_SLOTS", "SCREEN", "VANILLA", "Button", "Kind", "Rules", "Stack",
+    "KINDS", "MAIN_FIRST", "NO_SLOT", "OUTSIDE", "PLAYER_SLOTS", "SCREEN", "VANILLA", "WORN", "Button", "Kind", "Rules", "Stack",
     "Window", "WindowEvent", "hit", "panel", "slot_names", "slot_rect",
 ]  # fmt: skip
 
 Stack = tuple[str, int]
 """(item, count), count ≥ 1."""
 Button = Literal["left", "right"]
-# Worn items that do not end in one of ARMOR.
-_WORN = {"elytra": 1, "turtle_helmet": 0, "carved_pumpkin": 0, "player_head": 0, "zombie_head": 0, "creeper_head": 0}
-_WORN |= {"dragon_head": 0, "skeleton_skull": 0, "wither_skeleton_skull": 0}
+WORN = {"elytra": 1, "turtle_helmet": 0, "carved_pumpkin": 0, "player_head": 0, "zombie_head": 0, "creeper_head": 0}
+WORN |= {"dragon_head": 0, "skeleton_skull": 0, "wither_skeleton_skull": 0}
+"""Worn items that do not end in one of ARMOR: item → 0 (helmet) … 3 (boots)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +368,6 @@ class Window:
 
 def _armor_index(item: str) -> int | None:
     """Return 0…3 (helmet, chestplate, leggings, boots) for what can be worn, else None."""
-    if item in _WORN:
-        return _WORN[item]
+    if item in WORN:
+        return WORN[item]
     return next((i for i, part in enumerate(ARMOR) if item.endswith(f"_{part}")), None)

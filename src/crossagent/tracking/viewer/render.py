@@ -54,7 +54,7 @@ def render(one: Shown, out: Path, weights: Mapping[str, float], seconds: float =
     times = [seconds] * (len(pictures) - 1) + [max(seconds, LAST_SECONDS)]
     if kind == ".gif":
         buffer = io.BytesIO()
-        few = [picture.quantize(64) for picture in pictures]
+        few = [picture.quantize(256) for picture in pictures]
         durations = [round(1000 * time) for time in times]
         few[0].save(buffer, "GIF", save_all=True, append_images=few[1:], duration=durations, loop=0)
         write_bytes(out, buffer.getvalue())
