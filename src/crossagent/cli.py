@@ -187,7 +187,10 @@ def build_parser() -> argparse.ArgumentParser:
     view = commands.add_parser("view", help="write a run's trajectories as one HTML file to look at")
     view.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; it may still be running")
     view.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: RUN/viewer.html")
-    view.add_argument("--max", type=int, default=1000, metavar="N", help="at most so many, whole groups spread evenly")
+    view.add_argument(
+        "--max", type=int, metavar="N",
+        help="at most so many, whole groups spread evenly (default: 1,000, and no more than hold 64 MiB of images)",
+    )  # fmt: skip
     view.add_argument("--open", action="store_true", help="open it in the browser")
     view.add_argument("--json", action="store_true", help="print JSON: file, trajectories shown, trajectories in all")
     view.set_defaults(command=_view)
@@ -455,7 +458,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _view(args: argparse.Namespace) -> int:
-    if args.max < 1:
+    if args.max is not None and args.max < 1:
         raise CrossAgentError(f"--max: got {args.max}; expected at least 1")
     from crossagent.tracking.viewer.page import write_page
 

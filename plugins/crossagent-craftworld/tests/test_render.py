@@ -275,7 +275,7 @@ def test_night_is_dark_and_a_torch_lights_it():
     world, renderer = env.world, Renderer((128, 72))
     world.pitch = 200
     day = renderer.render(world)[:40].mean()
-    world.time = 18000
+    world.dawn = 18000
     night = renderer.render(world)[:40].mean()
     world.grid.set(int(world.body.x) + 2, 5, int(world.body.z) + 3, palette.intern("torch"))
     lit = renderer.render(world)[:40].mean()
