@@ -16,6 +16,7 @@ from typing import Any
 
 from crossagent.envs.failures import FailureKind, Fault, Garbage, whose
 from crossagent.envs.world import World, WorldConfig, build_spaces
+from crossagent.errors import CrossAgentError
 
 BEAT_BYTES = 4 * 8
 JOBS, DEADLINE, BLAMED, MEMORY = range(4)
@@ -123,7 +124,7 @@ def serve(sock: int, beat: int, parent: int, timeout_s: float, reset_timeout_s: 
         try:
             held.append(Worlds(pickle.loads(message), signs))
         except Exception as error:
-            if not isinstance(error, ValueError):  # that one says what is wrong with an option, and every worker has it
+            if not isinstance(error, (ValueError, CrossAgentError)):  # those say what is wrong, and every worker has it
                 traceback.print_exc()
             answers.put(dump(("raised", f"{type(error).__name__}: {error}")))
             return
