@@ -38,6 +38,11 @@ def plan(*overrides: str) -> Plan:
         ("mtrl.loss=json:dumps", "mtrl.loss: 'json:dumps': cannot be called as (ratio, advantages, *, clip_low"),
         ("spaces.browser.weight=0.1", "spaces.browser.weight: spaces has no 'browser'"),
         ("mtrl.reference=sft", "mtrl.reference: got 'sft' with kl_coef 0"),
+        (
+            "trainer.precision=16-mixed",
+            "trainer.precision: got '16-mixed'; strl and mtrl clip gradients by their true norm",
+        ),
+        ("mtrl.single_space_share=-1", "mtrl.single_space_share: got -1.0; expected 0 to 1"),
         ("mtrl.overlong_buffer=1000", "mtrl.overlong_buffer: got 1000; expected at most"),
     ],
 )

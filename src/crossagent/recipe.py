@@ -258,6 +258,11 @@ class Recipe:
                     f"{did_you_mean(name, [*STAGES, 'untrained', 'last'])}"
                 )
 
+        if self.reinforced and self.trainer.precision == "16-mixed":
+            raise RecipeError(
+                "trainer.precision: got '16-mixed'; strl and mtrl clip gradients by their true norm, which a loss scaler hides; "
+                "expected bf16-mixed or 32-true"
+            )
         for name, config in self.reinforced:
             earlier = ["start", "untrained", *STAGES[: STAGES.index(name)]]
             known = [stage for stage in earlier if stage in ("start", "untrained") or stage in self.stages]
