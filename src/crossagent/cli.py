@@ -411,11 +411,14 @@ def _check(args: argparse.Namespace) -> int:
     from crossagent.registry import load_plugins
     from crossagent.testing import check_plugin
 
-    findings = check_plugin(load_plugins(), args.name, args.environment)
+    left_out: list[str] = []
+    findings = check_plugin(load_plugins(), args.name, args.environment, left_out)
     if args.json:
         rows = [{"rule": finding.rule, "message": finding.message} for finding in findings]
-        _print_json({"name": args.name, "passed": not findings, "findings": rows})
+        _print_json({"name": args.name, "passed": not findings, "findings": rows, "left_out": left_out})
     else:
+        for reason in left_out:
+            print(f"not checked there: {reason}", file=sys.stderr)
         for finding in findings:
             print(f"✗ {finding}")
         print(f"{args.name}: " + (f"{len(findings)} findings" if findings else "passed"))

@@ -510,7 +510,7 @@ def serve(sock: int, beat: int, parent: int) -> None:
         try:
             worlds = _Worlds(pickle.loads(message), mmap.mmap(beat, _BEAT.size))
         except Exception as error:
-            if not isinstance(error, ValueError):  # that one says what is wrong with an option, and every worker has it
+            if not isinstance(error, (ValueError, CrossAgentError)):  # those say what is wrong, and every worker has it
                 traceback.print_exc()
             connection.send_bytes(_dump(("raised", f"{type(error).__name__}: {error}")))
             return
