@@ -53,15 +53,15 @@ async function embed () {
 }
 
 /** Connect: join a server in real time. */
-async function join ({ host, port, username, timeout }) {
+async function join ({ host, port, username, patience }) {
   const registry = require('prismarine-registry')('1.16.5')
   const { Recipes } = require('./windows')
   const rules = { recipes: new Recipes(facts.recipes, facts.leftovers), smelts: facts.smelts, fuel: facts.fuel, worn: facts.worn, stack: item => registry.itemsByName[item] ? registry.itemsByName[item].stackSize : 64 }
-  player = new Bot({ host, port, username, connectTimeout: timeout }, rules)
-  const end = Date.now() + timeout
+  player = new Bot({ host, port, username, connectTimeout: patience }, rules)
+  const end = Date.now() + patience
   while (!(player.spawned && player.bot.blockAt(player.bot.entity.position))) {
     if (player.ended) throw new Error(`${host}:${port}: ${player.ended}`)
-    if (Date.now() > end) throw new Error(`${host}:${port}: not in the game after ${timeout / 1000} s`)
+    if (Date.now() > end) throw new Error(`${host}:${port}: not in the game after ${patience / 1000} s`)
     await new Promise(resolve => realTimeout(resolve, 50))
   }
   await player.bot.waitForTicks(20)
