@@ -30,7 +30,31 @@ TARGETS = {
     "reset_seen_ms": (5.0, "≤"),
     "reset_new_ms": (50.0, "≤"),
     "world_mb": (60.0, "≤"),
+    "frames_per_s_640x360": (30, "≥"),
+    "frames_per_s_128x72": (300, "≥"),
+    "frames_per_s_64x64": (300, "≥"),
+    "frames_per_s_128x72_window": (300, "≥"),
+    "reset_seen_pixels_ms": (5.0, "≤"),
+    "reset_new_pixels_ms": (50.0, "≤"),
+    "world_pixels_mb": (60.0, "≤"),
 }
+CRAFTER = """
+import time, crafter, numpy as np
+env = crafter.Env(area=(64, 64), view=(9, 9), size=({size}, {size}), seed=0)
+env.reset()
+rng = np.random.RandomState(0)
+actions = rng.randint(0, 17, 200)
+best = 9.0
+for repeat in range(5):
+    env.reset()
+    start = time.process_time()
+    for action in actions:
+        if env.step(action)[2]:
+            env.reset()
+    best = min(best, (time.process_time() - start) / len(actions))
+print(1 / best)
+"""
+"""Steps per second of Crafter, which draws a picture every step and has no other mode."""
 
 
 def task() -> Task:
@@ -96,8 +120,33 @@ def turns_per_s(n: int = 800) -> float:
     return 1 / best(run, n)
 
 
-def reset_seen_ms(n: int = 100) -> float:
-    env = CraftWorld(scenes=1)
+def frames_per_s(size: tuple[int, int], n: int, window: bool = False) -> float:
+    """Ticks with a picture each: walking about, or moving the cursor over an open window."""
+    env = CraftWorld(observation="pixels", image_size=size)
+    rng = random.Random(2)
+    raws = [walking(i, rng) for i in range(n)]
+
+    def run(repeat: int) -> None:
+        env.reset(task(), repeat % 2)
+        if window:
+            env.tick(RawTick(("e",)))
+        for raw in raws:
+            env.tick(RawTick((), (), raw.camera) if window else raw)
+            env.observe()
+
+    run(0)
+    return 1 / best(run, n)
+
+
+def crafter_per_s(python: Path, size: int) -> float:
+    out = subprocess.run(
+        [python, "-W", "ignore", "-c", CRAFTER.format(size=size)], check=True, capture_output=True, text=True
+    )
+    return float(out.stdout)
+
+
+def reset_seen_ms(n: int = 100, **options) -> float:
+    env = CraftWorld(scenes=1, **options)
 
     def run(repeat: int) -> None:
         for seed in range(n):
@@ -107,8 +156,8 @@ def reset_seen_ms(n: int = 100) -> float:
     return 1000 * best(run, n)
 
 
-def reset_new_ms(n: int = 20) -> float:
-    env = CraftWorld(scenes=65536)
+def reset_new_ms(n: int = 20, **options) -> float:
+    env = CraftWorld(scenes=65536, **options)
 
     def run(repeat: int) -> None:
         terrain.scene.cache_clear()
@@ -118,17 +167,17 @@ def reset_new_ms(n: int = 20) -> float:
     return 1000 * best(run, n)
 
 
-def world_mb(n: int = 20) -> float:
+def world_mb(n: int = 20, options: str = "") -> float:
     """Growth of the resident set per world, all on scenes of their own, after some play and with a look round."""
     code = f"""
 import sys; sys.path[:] = {sys.path!r}
 import craftworld as b
 def rss():
     return int(open('/proc/self/statm').read().split()[1]) * {os.sysconf("SC_PAGE_SIZE")}
-first = b.CraftWorld(scenes=65536); first.reset(b.task(), 10_000)
+first = b.CraftWorld(scenes=65536, {options}); first.reset(b.task(), 10_000)
 before, worlds = rss(), []
 for i in range({n}):
-    env = b.CraftWorld(scenes=65536); env.reset(b.task(), i); worlds.append(env)
+    env = b.CraftWorld(scenes=65536, {options}); env.reset(b.task(), i); worlds.append(env)
     for k in range(200): env.interface('control').step(('w',), ('left',), (6, 6))
     env.observe()
 print((rss() - before) / {n} / 2**20)
@@ -148,12 +197,22 @@ def measure() -> dict[str, float]:
         "reset_seen_ms": reset_seen_ms(),
         "reset_new_ms": reset_new_ms(),
         "world_mb": world_mb(),
+        "frames_per_s_640x360": frames_per_s((640, 360), 40),
+        "frames_per_s_128x72": frames_per_s((128, 72), 300),
+        "frames_per_s_64x64": frames_per_s((64, 64), 300),
+        "frames_per_s_128x72_window": frames_per_s((128, 72), 300, window=True),
+        "reset_seen_pixels_ms": reset_seen_ms(observation="pixels", image_size=(128, 72)),
+        "reset_new_pixels_ms": reset_new_ms(observation="pixels", image_size=(128, 72)),
+        "world_pixels_mb": world_mb(options="observation='pixels'"),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the row to this file too")
+    parser.add_argument(
+        "--crafter", type=Path, metavar="PYTHON", help="an interpreter that has crafter 1.8.3: measure it beside"
+    )
     options = parser.parse_args()
     load = os.getloadavg()[0]
     values = measure()
@@ -161,7 +220,11 @@ def main() -> None:
     for name, value in values.items():
         target, sign = TARGETS[name]
         met = value >= target if sign == "≥" else value <= target
-        print(f"{name:22} {value:12.2f}   {sign} {target:g}   {'met' if met else 'NOT met'}")
+        print(f"{name:26} {value:12.2f}   {sign} {target:g}   {'met' if met else 'NOT met'}")
+    if options.crafter is not None:
+        for size in (64, 128):
+            values[f"crafter_per_s_{size}x{size}"] = crafter_per_s(options.crafter, size)
+            print(f"{f'crafter_per_s_{size}x{size}':26} {values[f'crafter_per_s_{size}x{size}']:12.2f}")
     if options.json is not None:
         row = {"python": platform.python_version(), "machine": platform.machine(), "load": load, **values}
         options.json.write_text(json.dumps(row, indent=1) + "\n")

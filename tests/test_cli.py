@@ -117,6 +117,13 @@ def test_listings_as_tables(crossagent: Run) -> None:
     assert "make:sling" in crossagent("tasks", "toy").stdout
 
 
+def test_tasks_take_the_environment_s_options(crossagent: Run) -> None:
+    assert "get:apple" in crossagent("tasks", "toy", "--option", "cells=9").stdout
+    for word, said in (("cels=9", "unknown option 'cels'. Did you mean 'cells'?"), ("cells", "expected KEY=VALUE")):
+        refused = crossagent("tasks", "toy", "--option", word)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+
+
 def test_print_config_is_a_recipe_that_composes_to_itself(crossagent: Run, recipe: Path, tmp_path: Path) -> None:
     first = crossagent("run", recipe, "--print-config", "seed=7", "stages.0=sft")
     assert first.returncode == 0, first.stderr

@@ -32,7 +32,8 @@ def functions_in(file: str) -> set[str]:
 
 
 def test_every_property_has_a_test_and_every_test_exists() -> None:
-    assert [int(row[1]) for row in ROWS] == list(range(1, 27))
+    assert len(ROWS) >= 26
+    assert [int(row[1]) for row in ROWS] == list(range(1, len(ROWS) + 1))
     missing = []
     for row in ROWS:
         nodes = named(row[3])

@@ -26,6 +26,14 @@ def plan(*overrides: str) -> Plan:
         ("mtrl.clip_high=-0.1", "mtrl.clip_high: got -0.1; expected > 0"),
         ("mtrl.dual_clip=0.9", "mtrl.dual_clip: got 0.9; expected > 1"),
         ("rollout.top_p=0.9", "rollout.top_p: top_p is not offered in training: it makes the sampler another policy"),
+        ("rollout.async=true", "rollout.async: it is a schedule: rollout.schedule=async"),
+        (
+            "rollout.schedule=async",
+            "rollout.schedule: 'async' samples by arrival, so a run cannot be repeated bit by bit",
+        ),
+        ("rollout.schedule=halfs", "Did you mean 'halves'?"),
+        ("rollout.memory_mb=-1", "rollout.memory_mb: got -1; expected ≥ 0"),
+        ("rollout.max_failed=2", "rollout.max_failed: got 2"),
         ("rollout.top_k=50", "rollout.top_k: top_k is not offered in training"),
         ("mtrl.top_p=0.9", "mtrl.top_p: top_p is not offered in training"),
         ("relabel.top_k=5", "relabel.top_k: top_k is not offered in training"),
@@ -38,6 +46,11 @@ def plan(*overrides: str) -> Plan:
         ("mtrl.loss=json:dumps", "mtrl.loss: 'json:dumps': cannot be called as (ratio, advantages, *, clip_low"),
         ("spaces.browser.weight=0.1", "spaces.browser.weight: spaces has no 'browser'"),
         ("mtrl.reference=sft", "mtrl.reference: got 'sft' with kl_coef 0"),
+        (
+            "trainer.precision=16-mixed",
+            "trainer.precision: got '16-mixed'; strl and mtrl clip gradients by their true norm",
+        ),
+        ("mtrl.single_space_share=-1", "mtrl.single_space_share: got -1.0; expected 0 to 1"),
         ("mtrl.overlong_buffer=1000", "mtrl.overlong_buffer: got 1000; expected at most"),
     ],
 )

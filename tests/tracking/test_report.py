@@ -220,8 +220,8 @@ def test_several_runs_stand_side_by_side_with_how_their_recipes_differ(run: Path
     assert re.search(r">seed</th><td[^>]*>3</td><td[^>]*>4</td><td[^>]*>4</td>", differing)
     assert "environment.name" not in differing[: differing.index("</section>")]
     assert str(other) in text, "runs of one name are told apart by their directory"
-    together = text[text.index("Seeds together") : text.index("Share of the spaces at the end")]
-    assert re.search(r">id</th><td[^>]*>[^<]*run</td><td[^>]*>3, 4, 4</td><td[^>]*>3</td>", together)
+    together = text[text.index("Seeds together<") : text.index("Share of the spaces at the end")]
+    assert re.search(r">id</th><td[^>]*>[^<]*run</td><td[^>]*>mtrl</td><td[^>]*>3, 4, 4</td><td[^>]*>3</td>", together)
     assert "75.0 ± 0.0 %" in together
 
 
@@ -237,10 +237,18 @@ def test_seeds_are_summed_up_only_where_nothing_else_differs(run: Path, tmp_path
 
     runs = [run, another("b", 0.25, seed=4), another("c", 0.5, stages=["mtrl"])]
     (section,) = [s for s in compare([collect(path) for path in runs]) if s.title == "Seeds together"]
-    ((suite, first, seeds, count, success, extent, *_),) = section.tables[0].rows
-    assert (suite, first, seeds, count) == ("id", run.name, "3, 4", 2)
+    ((suite, first, after, seeds, count, success, extent, *_),) = section.tables[0].rows
+    assert (suite, first, after, seeds, count) == ("id", run.name, "mtrl", "3, 4", 2)
     assert success == "50.0 ± 35.4 %", "the sample's standard deviation of 75 and 25"
     assert extent == "25.0 % to 75.0 %"
+    on_its_way = another("d", 0.0, seed=5)
+    state = json.loads((on_its_way / "state.json").read_text())
+    del state["steps"]["mtrl/train"], state["steps"]["mtrl/eval"]
+    (on_its_way / "state.json").write_text(json.dumps(state))
+    (section,) = [s for s in compare([collect(p) for p in (run, on_its_way)]) if s.title == "Seeds together"]
+    assert section.tables[0].rows[0][2:5] == ["untrained", "3, 5", 2], (
+        "a run on its way is compared where both have been"
+    )
     alone = compare([collect(run), collect(runs[2])])
     assert all(s.title != "Seeds together" for s in alone)
     assert alone[0].title == "The end of each run"
@@ -263,7 +271,7 @@ def test_every_cause_that_training_counts_has_words() -> None:
     from crossagent.tracking.report_data import DROPPED
     from crossagent.training.metrics import CAUSES
 
-    assert set(DROPPED) == set(CAUSES)
+    assert set(CAUSES) <= set(DROPPED)
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends(run: Path) -> None:
@@ -313,7 +321,7 @@ def test_a_long_label_keeps_its_ends_and_the_chart_its_width() -> None:
         charts.interval_chart("t", {long: {"x": (0.5, 0.4, 0.6)}}),
         charts.stacked_bars("t", {long: {"x": 1.0}}, ["x"]),
     ):
-        assert f"<title>{long}</title>an-experiment-" in chart
+        assert f"<title>{long}</title>an-expe…" in chart
         assert "seed-17</text>" in chart
 
 

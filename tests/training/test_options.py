@@ -11,7 +11,7 @@ import torch
 from training_kit import WordSource, stage, tiny_policy
 
 from crossagent.algorithms import ADVANTAGES, LOSSES, clipped_loss, trajectory_advantages
-from crossagent.errors import RecipeError
+from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.policy.model import Policy, make_reference
 from crossagent.rollout.batch import rows_from_trajectories
 from crossagent.training import functions
@@ -227,3 +227,15 @@ def test_the_corrected_kl_has_the_gradient_of_the_reverse_kl(played: Played) -> 
     scale = float(k2.abs().max())
     torch.testing.assert_close(corrected, k2, rtol=1e-3, atol=1e-4 * scale)
     assert float((k3 - k2).abs().max()) > 0.1 * scale
+
+
+def test_a_loss_scaler_is_refused_before_anything_is_played(policy: Policy) -> None:
+    class Scaling:
+        world_size = 1
+        precision_plugin = types.SimpleNamespace(scaler=object())
+
+    trainer = Scaling()
+    module = GRPOModule(policy, WordSource(policy), SMALL)
+    module.trainer = trainer  # type: ignore[assignment]
+    with pytest.raises(CrossAgentError, match="a loss scaler"):
+        module.on_fit_start()

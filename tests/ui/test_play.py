@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from crossagent_craftworld.play.server import serve
-from crossagent_craftworld.play.session import Session, task_names
+from crossagent_craftworld.play.session import Session
+from crossagent_craftworld.suite import suite
 from crossagent_minecraft_data.windows import PLAYER_SLOTS, slot_rect
 
 Open = Callable[..., "Page"]  # noqa: F821
@@ -17,7 +18,7 @@ Open = Callable[..., "Page"]  # noqa: F821
 @pytest.fixture
 def game() -> Iterator[tuple[Session, str]]:
     """A session with something in the hotbar, and the address of its page."""
-    session = Session(next(name for name in task_names() if name.startswith("craft_item") and "stick" in name), 1)
+    session = Session(next(t.name for t in suite().tasks() if t.solvable and t.name.startswith("craft_item:stick")), 1)
     server = serve(session, 0)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield session, f"http://127.0.0.1:{server.server_address[1]}/"

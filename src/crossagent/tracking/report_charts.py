@@ -13,8 +13,8 @@ from html import escape
 from markupsafe import Markup
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 520, 46, 12, 24, 30
-LABEL_WIDTH = 190
-"""Most that labels beside rows may take."""
+LABEL_WIDTH, LETTER = 200, 6.0
+"""Most that labels beside rows may take; width of a letter of theirs."""
 STYLES = 6
 """Number of styles (colour, dashes, mark, hatching) that repeat after that many series."""
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4", "12 4")
@@ -165,15 +165,16 @@ def patterns() -> Markup:
 def _room(labels: Iterable[str], least: int) -> int:
     """Return the width that labels beside rows take."""
     longest = max((len(label) for label in labels), default=0)
-    return min(max(least, round(6.4 * longest) + 12), LABEL_WIDTH)
+    return min(max(least, round(LETTER * longest) + 12), LABEL_WIDTH)
 
 
 def _short(label: str) -> str:
-    """Return a label's markup: what does not fit is left out in its middle, where runs of one experiment are alike."""
-    most = round((LABEL_WIDTH - 12) / 6.4)
+    """Return a label's markup: what does not fit is left out near its beginning, where the runs of one experiment are alike."""
+    most = round((LABEL_WIDTH - 12) / LETTER)
     if len(label) <= most:
         return escape(label)
-    return f"<title>{escape(label)}</title>{escape(label[: most // 2])}…{escape(label[1 + most // 2 - most :])}"
+    head = most // 4
+    return f"<title>{escape(label)}</title>{escape(label[:head])}…{escape(label[1 + head - most :])}"
 
 
 def _svg(title: str, described: str, height: int, parts: Sequence[str], key: str) -> Markup:

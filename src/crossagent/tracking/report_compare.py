@@ -69,7 +69,7 @@ def _repeats(runs: Sequence[Mapping[str, Any]], suites: Sequence[str]) -> Sectio
     """Runs of one recipe with several seeds, as one: what a difference between recipes must exceed."""
     section = Section(
         "Seeds together",
-        "Runs whose recipes differ in seed and name only: mean over runs ± their standard deviation (of a sample).",
+        "Runs that differ in seed and name only, after the last stage that two of them have reached: mean ± standard deviation of a sample.",
         folded=False,
     )
     experiments: dict[str, list[Mapping[str, Any]]] = {}
@@ -79,21 +79,24 @@ def _repeats(runs: Sequence[Mapping[str, Any]], suites: Sequence[str]) -> Sectio
     rows = []
     for suite in suites:
         for repeats in experiments.values():
-            cells = [last[2] for run in repeats if (last := last_cell(run, suite))]
-            if len(cells) < 2:
+            for stage in reversed(unique(stage["stage"] for run in repeats for stage in run["stages"])):
+                equal = [(run, cell) for run in repeats if (cell := first_cell(run, stage, suite))]
+                if len(equal) >= 2:
+                    break
+            else:
                 continue
-            success, returns, cost = ([cell[key] for cell in cells] for key in ("success", "return", "cost"))
-            seeds = ", ".join(str(run["recipe"].get("seed", "")) for run in repeats)
+            success, returns, cost = ([cell[key] for _, cell in equal] for key in ("success", "return", "cost"))
+            seeds = ", ".join(str(run["recipe"].get("seed", "")) for run, _ in equal)
             rows.append(
-                [suite, repeats[0]["name"], seeds, len(cells),
+                [suite, equal[0][0]["name"], stage, seeds, len(equal),
                  f"{100 * statistics.mean(success):.1f} ± {100 * statistics.stdev(success):.1f} %",
                  f"{percent(min(success))} to {percent(max(success))}",
                  f"{statistics.mean(returns):.3f} ± {statistics.stdev(returns):.3f}",
                  f"{statistics.mean(cost):.2f} ± {statistics.stdev(cost):.2f}"]
             )  # fmt: skip
     if rows:
-        columns = ["suite", "first run", "seeds", "runs", "success", "least to most", "J", "cost"]
-        section.tables.append(Table("Mean ± standard deviation", columns, rows, text=3))
+        columns = ["suite", "first run", "after", "seeds", "runs", "success", "least to most", "J", "cost"]
+        section.tables.append(Table("Mean ± standard deviation", columns, rows, text=4))
     return section
 
 

@@ -28,8 +28,11 @@ ENDS = {
 }
 DROPPED = {
     "raised": "the world raised an error",
+    "garbage": "the world answered what it must not",
     "hung": "the world hung, and was ended",
     "exited": "the world's process ended",
+    "crashed": "the world's process crashed",
+    "memory": "the world's process took too much memory",
     "killed": "the world's process was killed",
     "lost": "the world was lost with its worker",
     "refused": "the world refused to begin",

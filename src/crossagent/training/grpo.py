@@ -329,6 +329,11 @@ class GRPOModule(lightning.LightningModule):
             raise CrossAgentError(
                 f"trainer.devices: got {self.trainer.world_size} processes; expected 1: GRPO plays and trains in one process"
             )
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            raise CrossAgentError(
+                "trainer.precision: a loss scaler (16-mixed) hides the norm that gradients are clipped by; expected bf16-mixed or "
+                "32-true"
+            )
         if self.config.kl_coef > 0 and not self._reference:
             self._reference = [
                 make_reference(self._reference_policy[0], spare=self._reference_policy[0] is not self.policy)

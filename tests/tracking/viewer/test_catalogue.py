@@ -8,6 +8,7 @@ from crossagent.errors import CrossAgentError, DataError
 from crossagent.rollout.credit import credit_file
 from crossagent.rollout.store import save_trajectories, step_file
 from crossagent.tracking.viewer.catalogue import Catalogue
+from crossagent.tracking.viewer.page import write_page
 
 
 def test_sources_are_in_the_order_the_run_made_them(made_up, tmp_path):
@@ -120,3 +121,19 @@ def test_the_newest_files_come_first(made_up, tmp_path):
         path = next(s.path for s in Catalogue(run).sources() if s.name == name)
         os.utime(path, (1e9 - age, 1e9 - age))
     assert [s.name for s in Catalogue(run).newest(2)] == ["sft/id-mixed", "mtrl/1"]
+
+
+def test_a_page_of_large_images_holds_fewer_trajectories(made_up, tmp_path, monkeypatch):
+    catalogue = Catalogue(made_up)
+    total = sum(len(catalogue.load(source)) for source in catalogue.sources())
+    images = sum(
+        len(turn.image) for s in catalogue.sources() for one in catalogue.load(s) for turn in one.trajectory.turns
+    )
+    assert images
+    assert catalogue.holding(10 * images) == total
+    assert 1 <= catalogue.holding(images // 10) < total / 2
+    assert catalogue.holding(0) == 1
+    monkeypatch.setattr("crossagent.tracking.viewer.page.IMAGE_BYTES", images // 10)
+    shown, there = write_page(made_up, tmp_path / "few.html")
+    assert (shown < there, there) == (True, total)
+    assert write_page(made_up, tmp_path / "all.html", total) == (total, total), "who says a number gets it"

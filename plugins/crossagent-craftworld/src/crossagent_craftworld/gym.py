@@ -54,7 +54,8 @@ class CraftWorldEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.world = CraftWorld(**{"camera_quantum": 1, "camera_limit": 1200, **options, "observation": observation})
         """The environment behind this one."""
         self.render_mode = render_mode
-        self._task = find_task(task)
+        self._suite = suite(**options)
+        self._task = self._find(task)
         self.action_space = spaces.Dict(
             {name: spaces.Discrete(2) for name in minerl.NAMES}
             | {"camera": spaces.Box(-180.0, 180.0, (2,), dtype=np.float32)}
@@ -75,7 +76,7 @@ class CraftWorldEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """Start an episode; returns (observation, info) with the task's name and instruction in ``info``."""
         super().reset(seed=seed)
         if options is not None and "task" in options:
-            self._task = find_task(options["task"])
+            self._task = self._find(options["task"])
         if seed is None:
             seed = int(self.np_random.integers(2**31))
         self.world.reset(self._task, seed)
@@ -98,6 +99,19 @@ class CraftWorldEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """Return the picture [height, width, 3] in the mode ``rgb_array``."""
         return self.world.view.picture(self.world.world) if self.render_mode == "rgb_array" else None
 
+    def _find(self, task: str | Task) -> Task:
+        """Return a task by name; raises ``ValueError`` for an unknown name and for a task that cannot be solved."""
+        if isinstance(task, str):
+            try:
+                task = self._suite.get(task)
+            except KeyError:
+                raise ValueError(
+                    f"task: got {task!r}, which is none. Fix: crossagent tasks craftworld lists them"
+                ) from None
+        if not task.solvable:
+            raise ValueError(f"task {task.name}: cannot be solved ({task.reason}); choose another")
+        return task
+
     # -- state ---------------------------------------------------------------------------------------------------
     def snapshot(self) -> Any:
         """Return the whole state, this environment's own generator included; valid until the next reset."""
@@ -116,17 +130,3 @@ class CraftWorldEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def close(self) -> None:
         """Free what the world holds."""
         self.world.close()
-
-
-def find_task(task: str | Task) -> Task:
-    """Return a task by name; raises ``ValueError`` for an unknown name and for a task that cannot be solved."""
-    if isinstance(task, str):
-        try:
-            task = suite().get(task)
-        except KeyError:
-            raise ValueError(
-                f"task: got {task!r}, which is none. Fix: crossagent tasks craftworld lists them"
-            ) from None
-    if not task.solvable:
-        raise ValueError(f"task {task.name}: cannot be solved ({task.reason}); choose another")
-    return task

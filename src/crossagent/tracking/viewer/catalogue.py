@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from crossagent.errors import CrossAgentError, DataError, did_you_mean, lookup
 from crossagent.rollout.credit import TurnCredit, credit_file, load_credits
 from crossagent.rollout.store import load_groups, load_trajectories
@@ -146,6 +148,12 @@ class Catalogue:
         shown = [one for number, groups in sorted(wanted.items()) for one in self.load(sources[number], groups)]
         return shown, total
 
+    def holding(self, image_bytes: int) -> int:
+        """Return how many of the trajectories hold about so many bytes of images; where there are none, all."""
+        sources = self.sources()
+        total, images = sum(len(load_groups(s.path)) for s in sources), sum(_image_bytes(s.path) for s in sources)
+        return total if images <= image_bytes else max(1, total * image_bytes // images)
+
     def find(self, name: str) -> Shown:
         """Return one trajectory by its name.
 
@@ -179,6 +187,15 @@ def _spread(sizes: dict[tuple[int, int], int], most: int) -> Iterator[tuple[int,
         if sizes[key] <= left or left == most:
             left -= sizes[key]
             yield key
+
+
+def _image_bytes(path: Path) -> int:
+    """Return the bytes that the images of a file of trajectories take, in it or in the file beside it; reads neither."""
+    beside = path.with_suffix(".images.zip")
+    meta = pq.read_metadata(path)
+    columns = (meta.row_group(g).column(c) for g in range(meta.num_row_groups) for c in range(meta.num_columns))
+    within = sum(c.total_compressed_size for c in columns if c.path_in_schema.endswith(".element.image"))
+    return within + (beside.stat().st_size if beside.is_file() else 0)
 
 
 def _fitting(trajectory: Trajectory, credit: tuple[TurnCredit, ...]) -> tuple[TurnCredit, ...]:

@@ -32,9 +32,22 @@ POLICY = (
 )
 
 
-def write_page(run: Path, out: Path, most: int) -> tuple[int, int]:
-    """Write the viewer of a run to ``out``, whole or not at all; return (trajectories shown, trajectories there are)."""
+MOST = 1000
+"""Trajectories in one file, if nobody says how many."""
+IMAGE_BYTES = 64 << 20
+"""Of images in such a file; where they are more, it holds fewer trajectories."""
+
+
+def write_page(run: Path, out: Path, most: int | None = None) -> tuple[int, int]:
+    """Write the viewer of a run to ``out``, whole or not at all; return (trajectories shown, trajectories there are).
+
+    Args:
+        run: The run's directory.
+        out: The file.
+        most: Trajectories; None: :data:`MOST`, or as many as hold :data:`IMAGE_BYTES` of images.
+    """
     catalogue = Catalogue(run)
+    most = min(MOST, catalogue.holding(IMAGE_BYTES)) if most is None else most
     shown, total = catalogue.sample(most)
     write_text(out, page(catalogue, shown, total))
     return len(shown), total

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
-from crossagent_craftworld.play.session import Session, task_names
+from crossagent_craftworld.play.session import Session
 
 ADDRESS = "127.0.0.1"
 TOKEN_HEADER = "X-CrossAgent-Token"
@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         name = self.path.partition("?")[0].removeprefix("/") or "play.html"
         if name == "tasks.json":
-            self._answer(HTTPStatus.OK, "application/json", json.dumps(task_names()).encode())
+            self._answer(HTTPStatus.OK, "application/json", json.dumps(self._session.task_names()).encode())
         elif name in ("play.html", "play.js", "play.css"):
             body = files("crossagent_craftworld.play").joinpath("assets", name).read_bytes()
             if name == "play.html":

@@ -25,14 +25,14 @@ class Session:
         """Raises ``ValueError`` for an unknown task, ``TypeError`` or ``ValueError`` for a wrong option."""
         self._lock = threading.Lock()
         self._env = CraftWorld(**{"camera_quantum": 1, "camera_limit": _MOST, **(options or {}), "image_size": SCREEN})
-        self._task = ""
+        self._suite = suite(**(options or {}))
         self._seed = 0
         self.reset(task, seed)
 
     def reset(self, task: str, seed: int) -> bytes:
         """Begin an episode; returns what :meth:`act` returns. Raises ``ValueError`` for an unknown task."""
         try:
-            found = suite().get(task)
+            found = self._suite.get(task)
         except KeyError:
             raise ValueError(
                 f"--task {task}: there is none of this name. Fix: crossagent tasks craftworld lists them"
@@ -40,9 +40,13 @@ class Session:
         if not found.solvable:
             raise ValueError(f"--task {task}: cannot be solved ({found.reason}); choose another")
         with self._lock:
-            self._task, self._seed = task, seed
+            self._seed = seed
             self._env.reset(found, seed)
             return self._frame()
+
+    def task_names(self) -> list[str]:
+        """Return the names of the tasks one can play."""
+        return [task.name for task in self._suite.tasks() if task.solvable]
 
     def act(self, what: Mapping[str, Any]) -> bytes:
         """Take the ticks of one message; returns the state as JSON and the picture (see :func:`pack`).
@@ -82,11 +86,6 @@ def pack(state: Mapping[str, Any], picture: bytes) -> bytes:
 
     words = json.dumps(state).encode()
     return len(words).to_bytes(4, "little") + words + picture
-
-
-def task_names() -> list[str]:
-    """Return the names of the tasks one can play."""
-    return [task.name for task in suite().tasks() if task.solvable]
 
 
 def _names(value: Any, what: str, known: tuple[str, ...]) -> tuple[str, ...]:

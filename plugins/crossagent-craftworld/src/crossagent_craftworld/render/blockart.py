@@ -664,11 +664,11 @@ def _lily(name: str) -> Picture:
 
 
 def _torch(name: str) -> Picture:
-    """Box faces use the whole square, so this is a stick from side to side."""
+    """A stick from side to side: the box that it is drawn on is thin, and shows the rows from 6 down."""
     flame = {"soul": (90, 220, 230), "redstone": (230, 40, 20)}.get(name, (255, 214, 92))
     out = grain((126, 94, 54), "stick", 0.2, 0.1)
-    out[:3] = flame
-    out[0] = [min(255, c * 1.15) for c in flame]
+    out[:9] = flame
+    out[:8] = [min(255, c * 1.15) for c in flame]
     return out
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossagent_craftworld.render import font, sprites
+from crossagent_craftworld.harm import AIR
+from crossagent_craftworld.render import blockart, font, sprites
 from crossagent_minecraft_data import screen
 from crossagent_minecraft_data.windows import SCREEN, Stack, panel, slot_names, slot_rect
 
@@ -29,6 +30,7 @@ _WIDE = frozenset({("crafting_table", 0), ("furnace", 2)})
 """Results with a larger frame."""
 _HEART = ("..11.11..", ".1221221.", "122222221", "122222221", ".1222221.", "..12221..", "...121...", "....1....")
 _LEG = (".....11..", "....1221.", "...12221.", "..122221.", "..12221..", ".31111...", "331......", "33.......")
+_BUBBLE = ("...111...", "..1..21..", ".1...221.", ".1....21.", ".1.....1.", "..1...1..", "...111...")
 _ARROW = (
     "1...........", "11..........", "121.........", "1221........", "12221.......", "122221......", "1222221.....",
     "12222221....", "122222221...", "12222111....", "121221......", "11.1221.....", "1..1221.....", "....11......",
@@ -52,7 +54,7 @@ class Hud:
         """Return what the layer depends on."""
         inventory = world.inventory
         food = world.hunger.food if world.hunger is not None else 20
-        bars = (math.ceil(world.health), food, world.hurt > 5)
+        bars = (math.ceil(world.health), food, world.hurt > 5, _bubbles(world), world.fire and world.time % 3 + 1)
         if inventory.window is None:
             return (*bars, inventory.selected, tuple(inventory.own[:9]))
         return (*bars, *self._window_key(world), inventory.window.cursor, inventory.cursor)
@@ -71,10 +73,12 @@ class Hud:
         window = inventory.window
         if window is None:
             layer = _blank()
+            if world.fire:
+                _flames(layer, world.time)
             _bars(layer, world)
             _crosshair(layer)
             return layer
-        key = (*self._window_key(world), math.ceil(world.health))
+        key = (*self._window_key(world), math.ceil(world.health), world.hurt > 5, _bubbles(world))
         if self._base is None or self._base[0] != key:
             layer = _blank()
             _bars(layer, world)
@@ -190,6 +194,24 @@ def _bars(layer: Layer, world: World) -> None:
         meat, bare = (176, 104, 42), (54, 40, 28)
         left, right = meat if 2 * i + 2 <= food else bare, meat if 2 * i + 1 <= food else bare
         _halved(layer, screen.food_icon(i)[0], screen.food_icon(i)[1], _LEG, (20, 14, 8), left, right)
+
+    for i in range(_bubbles(world)):
+        x, y, _, _ = screen.food_icon(i)
+        stencil(layer, x, y - 10, _BUBBLE, {"1": (60, 110, 200), "2": (150, 200, 250)})
+
+
+def _bubbles(world: World) -> int:
+    """Return how many bubbles of air are shown: none while there is all of it."""
+    return 0 if world.air >= AIR else math.ceil(10 * max(0, world.air) / AIR)
+
+
+def _flames(layer: Layer, time: int) -> None:
+    """Fire from below, when one burns."""
+    flame = blockart.texture("fire:fire").repeat(14, axis=0).repeat(20, axis=1)
+    picture = np.roll(flame, 20 * (time % 3), axis=1)
+    picture = np.where(picture[..., 3:] > 0, [[[255, 255, 255, 150]]], 0).astype(np.uint8) & picture
+    for x in (0, SCREEN[0] - picture.shape[1]):
+        blit(layer, x, SCREEN[1] - picture.shape[0] + 60, picture)
 
 
 def _halved(

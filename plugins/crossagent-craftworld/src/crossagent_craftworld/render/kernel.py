@@ -7,6 +7,7 @@ reordering, so that the block in the middle of the picture is the block under th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -15,7 +16,14 @@ _SOLID, _PARTS, _CROSSED, _FLUID = 1, 2, 3, 4  # shapes.SOLID…; the compiler w
 FAR = 1e9
 _FACE_LIGHT = (0.62, 0.62, 0.5, 1.0, 0.8, 0.8)
 _OFFSETS = (0, 256, 320, 336, 340)
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+
+
+def _jit(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function at its first call, and keep the result beside it or in the user's cache, where one is writable."""
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # "no locator available": neither place can be written
+        return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 @_jit
@@ -370,10 +378,12 @@ def cast(  # type: ignore[no-untyped-def]
                 stz, tz, gz = 1, (cz + 1 - ez) / dz, 1.0 / dz
             elif dz < -1e-12:
                 stz, tz, gz = -1, (cz - ez) / dz, -1.0 / dz
+            step_y, step_z = sty * sx * sz, stz * sx
             before = 0
             end = limit
+            cell = (cy * sz + cz) * sx + cx
             while inside and t < limit:
-                state = np.int64(blocks[(cy * sz + cz) * sx + cx])
+                state = np.int64(blocks[cell])
                 if state and kind[state]:
                     k = kind[state]
                     hit, side, at, alpha = FAR, -1, 0, 0.0
@@ -382,7 +392,7 @@ def cast(  # type: ignore[no-untyped-def]
                         if face >= 0 and before != state:
                             hit, side = t, face
                     elif k == _FLUID:
-                        above = np.int64(blocks[((cy + 1) * sz + cz) * sx + cx]) if cy + 1 < sy else 0
+                        above = np.int64(blocks[cell + sx * sz]) if cy + 1 < sy else 0
                         level = 1.0 if above == state else 8.0 / 9.0
                         hit, side = _slab(0.0, 0.0, 0.0, 1.0, level, 1.0, ex - cx, ey - cy, ez - cz, dx, dy, dz)
                         own = True
@@ -493,7 +503,7 @@ def cast(  # type: ignore[no-untyped-def]
                             sum_[2] += texels[tex, at, 2] * shade * bl * share
                         left -= share
                         if seen < 0 and k != _FLUID and alpha > 0.0:
-                            seen = (cy * sz + cz) * sx + cx
+                            seen = cell
                             end = hit
                         if left < 0.02:
                             left = 0.0
@@ -502,18 +512,21 @@ def cast(  # type: ignore[no-untyped-def]
                 if tx < ty and tx < tz:
                     t, face = tx, 0 if stx > 0 else 1
                     cx += stx
+                    cell += stx
                     tx += gx
                     if cx < 0 or cx >= sx:
                         break
                 elif ty < tz and ty <= tx:
                     t, face = ty, 2 if sty > 0 else 3
                     cy += sty
+                    cell += step_y
                     ty += gy
                     if cy < 0 or cy >= sy:
                         break
                 else:
                     t, face = tz, 4 if stz > 0 else 5
                     cz += stz
+                    cell += step_z
                     tz += gz
                     if cz < 0 or cz >= sz:
                         break

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossagent_craftworld.grid import Grid
 from crossagent_craftworld.palette import FLUID
 from crossagent_craftworld.render import kernel, models, sprites
 from crossagent_craftworld.render.atlas import ATLAS
@@ -16,7 +18,6 @@ from crossagent_craftworld.render.paint import smooth
 from crossagent_minecraft_data.windows import SCREEN
 
 if TYPE_CHECKING:
-    from crossagent_craftworld.grid import Grid
     from crossagent_craftworld.world import World
 
 Floats = NDArray[np.float64]
@@ -89,6 +90,18 @@ class Renderer:
         if prims.boxes:
             kernel.entities(*prims.arrays(), ATLAS.texels, eye, frame, self._tans, *self.size, depth, colour)
 
+    def warm(self) -> None:
+        """Compile what draws, or load it from numba's cache: some seconds on a machine where it never ran."""
+        colour, grid = np.zeros((self.size[1], self.size[0], 3), dtype=np.uint8), Grid(array("H", [0]), (1, 1, 1))
+        prims = models.Prims()
+        prims.add(models.BOX, (0.0, 0.0, 9.0), (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), np.eye(3), (0,) * 6, (1.0, 1.0, 1.0))
+        self._boxes(prims, np.zeros(3), np.eye(3), self._near, colour)
+        fog, nothing = np.array([1.0, 2.0]), np.full(4, -1)
+        self.blocks(grid, np.zeros(3), np.eye(3), np.zeros(17), np.ones((256, 3)), fog, nothing, colour)
+        layer = np.zeros((2, 2, 4), dtype=np.uint8)
+        kernel.resize(layer, layer[:1, :1].copy())
+        kernel.lay_over(layer, colour[:2, :2].copy())
+
     def _overlay(self, world: World) -> NDArray[np.uint8]:
         key = self._hud.key(world)
         if self._layer is None or self._layer[0] != key:
@@ -159,23 +172,25 @@ def _light_at(light: NDArray[np.uint8], lut: Floats, at: Any) -> tuple[float, fl
     return float(tone[0]), float(tone[1]), float(tone[2])
 
 
-def daylight(time: int) -> tuple[float, float]:
+def daylight(daytime: int) -> tuple[float, float]:
     """Return (angle of the sun from straight up in radians, brightness of the sky 0…1), as in vanilla."""
-    part = (time / DAY - 0.25) % 1.0
+    part = (daytime / DAY - 0.25) % 1.0
     part += (1.0 - (math.cos(part * math.pi) + 1.0) / 2.0 - part) / 3.0
     angle = part * math.tau
     return angle, min(1.0, max(0.0, math.cos(angle) * 2.0 + 0.5))
 
 
 _LEVELS = np.arange(256)
-_SKY_LEVEL, _BLOCK_LEVEL = ((part / 15.0) / (4.0 - 3.0 * part / 15.0) for part in (_LEVELS >> 4, _LEVELS & 15))
+_SKY_LEVEL = ((_LEVELS >> 4) / 15.0) / (4.0 - 3.0 * (_LEVELS >> 4) / 15.0)
+_BLOCK_LEVEL = ((_LEVELS & 15) / 15.0) / (3.0 - 2.0 * (_LEVELS & 15) / 15.0)
+"""Brightness of a level; of lamps more evenly than vanilla's, so that a torch lights what it stands among."""
 _TORCHLIGHT = np.array([1.0, 0.88, 0.7])
 _NIGHT, _NOON = np.array([0.16, 0.18, 0.28]), np.array([1.0, 1.0, 1.0])
 
 
 def _surroundings(world: World, eye: Floats) -> tuple[Floats, Floats, Floats]:
     """Return what :func:`kernel.sky` looks like now, the factor of each light value, and the fog's distances."""
-    angle, day = daylight(world.time)
+    angle, day = daylight(world.daytime())
     sky_tone = _NIGHT + (_NOON - _NIGHT) * day
     lit = np.maximum(_SKY_LEVEL[:, None] * sky_tone, _BLOCK_LEVEL[:, None] * _TORCHLIGHT)
     lut = 0.12 + 0.88 * lit

@@ -1,4 +1,4 @@
-// The bridge: one world per process, JSON lines on the file descriptor it is told. See docs/minecraft.md for the messages.
+// The bridge: one world per process, JSON lines on the file descriptor it is told. See docs/minecraft.md.
 'use strict'
 const net = require('net')
 const fs = require('fs')
@@ -111,18 +111,6 @@ const commands = {
     let last
     for (const input of ticks) last = await commands.tick(input)
     return last
-  },
-
-  /** Where mineflayer-pathfinder would walk: cells from here to within `range` of a cell. */
-  async path ({ goal, range, budget }) {
-    const { Movements, goals, pathfinder } = require('mineflayer-pathfinder')
-    if (!player.bot.pathfinder) player.bot.loadPlugin(pathfinder)
-    const movements = new Movements(player.bot)
-    movements.canDig = false
-    movements.allow1by1towers = false
-    movements.scafoldingBlocks = []
-    const found = player.bot.pathfinder.getPathTo(movements, new goals.GoalNear(...goal, range), budget)
-    return { status: found.status, cells: found.path.map(c => [Math.floor(c.x), Math.floor(c.y), Math.floor(c.z)]) }
   },
 
   /** A new server and a new bot, as of a fresh process: modules stay loaded, nothing of the last world does. */
