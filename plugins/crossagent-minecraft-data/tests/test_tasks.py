@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-import time
 from collections import Counter
 
 from crossagent_minecraft_data.items import ITEMS
@@ -55,14 +54,14 @@ def _craftable(recipe, have):
     return made is not None and made.result == recipe.result
 
 
-def test_import_is_fast():
-    code = "import crossagent_minecraft_data.tasks, crossagent_minecraft_data.windows, crossagent_minecraft_data.loot"
-    best = 9.0
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "pass"], check=True)
-        bare = time.perf_counter() - start
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"], check=True)
-        best = min(best, time.perf_counter() - start - bare)
-    assert best < 0.5, f"{best:.2f} s; about 0.1 s on an idle machine"
+def test_import_reads_a_few_tables_and_loads_nothing_heavy():
+    """What makes it slow, not the time it takes: minecraft_data's own loader parses all its files."""
+    code = (
+        "import crossagent_minecraft_data.tasks, crossagent_minecraft_data.windows, crossagent_minecraft_data.loot\n"
+        "from crossagent_minecraft_data import _source\n"
+        "print(_source.table.cache_info().currsize, *(m for m in ('torch', 'numpy', 'lightning') if m in sys.modules))"
+    )
+    run = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
+    out = subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()
+    assert len(out) == 1, out
+    assert 1 <= int(out[0]) <= 6

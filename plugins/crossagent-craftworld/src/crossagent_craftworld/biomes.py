@@ -144,7 +144,7 @@ def tree(b: Builder, wood: str, ground: str) -> None:
     for up in range(1, tall + 1):
         b.put(x, y + up, z, log, feature=True)
     crown: dict[str, tuple[tuple[int, int], ...]] = {
-        "spruce": ((tall - 3, 2), (tall - 2, 1), (tall - 1, 2), (tall, 1), (tall + 1, 0)),
+        "spruce": ((tall - 2, 2), (tall - 1, 1), (tall, 1), (tall + 1, 0)),
         "acacia": ((tall, 3), (tall + 1, 2)),
         "jungle": ((tall - 1, 2), (tall, 2), (tall + 1, 1)),
     }

@@ -125,7 +125,7 @@ class CraftWorld(Environment):
             scene, int.from_bytes(digest[8:], "little"), self._hear, self._difficulty, self._hunger, self._day_night
         )
         if self.level > 1 or kind != "plains":
-            self._world.named = NAMED_AMONG_MANY
+            self._world.named, self._world.headroom = NAMED_AMONG_MANY, True
         setup.prepare(self._world, task.setup, self.camera_quantum, self.level)
         self.interface("pointer").reset()
         return self.observe()

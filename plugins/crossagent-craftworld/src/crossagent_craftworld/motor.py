@@ -17,7 +17,7 @@ from crossagent_craftworld.mobs import REACH as MOB_REACH
 from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import OUTLINES
 from crossagent_craftworld.paths import Stuck, feet, next_cell, stand, straight
-from crossagent_craftworld.world import World
+from crossagent_craftworld.world import EYE, World
 from crossagent_minecraft_data.entities import weapon
 from crossagent_minecraft_data.windows import PLAYER_SLOTS
 
@@ -102,6 +102,22 @@ def stands_near(world: World, cell: Cell, reach: float = BLOCK_REACH - 0.8) -> l
     return out
 
 
+def _shows(world: World, at: Cell, cell: Cell) -> bool:
+    """Return whether one who stands in a cell sees the middle of a block; kept while no block changes."""
+    known = world.memory.setdefault("shows", {})
+    key = (world.grid.version, at, cell)
+    if key not in known:
+        if len(known) > 4096:
+            known.clear()
+        x, y, z = at[0] + 0.5, at[1] + EYE, at[2] + 0.5
+        dx, dy, dz = cell[0] + 0.5 - x, cell[1] + 0.5 - y, cell[2] + 0.5 - z
+        length = math.sqrt(dx * dx + dy * dy + dz * dz)
+        hit = world.grid.cast(x, y, z, dx / length, dy / length, dz / length, length)
+        known[key] = hit is not None and hit[0] == cell
+    shows: bool = known[key]
+    return shows
+
+
 def approach(world: World, thing: sight.Thing, reach: float, mouse: Limits) -> RawTick | None:
     """Walk up to a visible thing until it is within reach; None once it is.
 
@@ -138,7 +154,7 @@ def dig(world: World, cell: Cell, mouse: Limits) -> RawTick | None:
         return RawTick((), ("left",), (0, 0))
     thing = sight.block(world, cell, mouse.quantum)
     if thing is None:
-        goals = stands_near(world, cell)
+        goals = [c for c in stands_near(world, cell) if not world.headroom or _shows(world, c, cell)]
         step = walk(world, goals, mouse)
         if step is None:
             raise Stuck("out of sight")
@@ -241,8 +257,11 @@ def _retreat(world: World, mob: Mob) -> tuple[str, ...]:
     return ()
 
 
-def step_onto(world: World, point: tuple[float, float, float], mouse: Limits) -> RawTick | None:
-    """Walk to where something lies on the ground; None once within arm's length."""
+def step_onto(world: World, point: tuple[float, float, float], mouse: Limits, push: bool = False) -> RawTick | None:
+    """Walk to where something lies on the ground; None once within arm's length.
+
+    With ``push`` the last bit is walked straight on, for what lies where one cannot stand.
+    """
     b = world.body
     if math.hypot(point[0] - b.x, point[2] - b.z) < 1.0 and _BELOW < point[1] - b.y < 1.5:
         return None
@@ -250,7 +269,8 @@ def step_onto(world: World, point: tuple[float, float, float], mouse: Limits) ->
     goals = [c for c in (cell, (cell[0], cell[1] + 1, cell[2]), (cell[0], cell[1] - 1, cell[2])) if stand(world, c)]
     if not goals:
         goals = stands_near(world, cell, 1.5)
-    return walk(world, goals, mouse)
+    step = walk(world, goals, mouse)
+    return _towards(world, (cell[0] + 0.5, cell[2] + 0.5), mouse, None) if step is None and push else step
 
 
 # -- windows ---------------------------------------------------------------------------------------------------------

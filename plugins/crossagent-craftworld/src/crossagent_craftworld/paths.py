@@ -79,17 +79,16 @@ class Flow:
                     heapq.heappush(self._heap, (total, before))
         return self._cost.get(cell, math.inf)
 
-    def around(self, most: float) -> Iterator[tuple[float, Cell]]:
-        """Yield (cost, cell) of every cell from which a goal is reached for at most ``most``, nearest first."""
-        done = sorted((cost, cell) for cell, cost in self._cost.items())
-        yield from ((cost, cell) for cost, cell in done if cost <= most)
-        while self._heap and self._heap[0][0] <= most:
-            cost, cell = self._heap[0]
-            if cell in self._cost:
-                heapq.heappop(self._heap)
-                continue
-            self.cost(cell)
-            yield cost, cell
+    def onward(self, cell: Cell) -> list[tuple[Cell, float]]:
+        """Return (cell one comes to, cost) of each step from a cell."""
+        x, y, z = cell
+        out = []
+        for dx, dz in _SIDES:
+            for dy in (0, 1, -1, -2, -3) if not (dx and dz) else (0,):
+                after = (x + dx, y + dy, z + dz)
+                if self._stand(after):
+                    out += [(after, price) for before, price in self._arrivals(after) if before == cell]
+        return out
 
     def _arrivals(self, cell: Cell) -> list[tuple[Cell, float]]:
         """Return (cell one can come from, cost) for each step that ends in ``cell``."""
@@ -137,6 +136,22 @@ class Flow:
         return best[1] if best is not None else None
 
 
+def reachable(world: World, start: Cell, most: float = 80.0) -> Iterator[Cell]:
+    """Yield the cells one can walk to, nearest first, the start included."""
+    flow = Flow(world, ())
+    best, heap = {start: 0.0}, [(0.0, start)]
+    while heap:
+        cost, cell = heapq.heappop(heap)
+        if cost > best[cell]:
+            continue
+        yield cell
+        for after, price in flow.onward(cell):
+            total = cost + price
+            if total < best.get(after, most):
+                best[after] = total
+                heapq.heappush(heap, (total, after))
+
+
 def _flow(world: World, goals: Sequence[Cell]) -> Flow:
     key = (world.grid.version, tuple(goals))
     cached = world.memory.get("flow")
@@ -144,6 +159,12 @@ def _flow(world: World, goals: Sequence[Cell]) -> Flow:
         cached = world.memory["flow"] = (key, Flow(world, goals))
     flow: Flow = cached[1]
     return flow
+
+
+def _headroom(world: World, x: float, y: int, z: float) -> bool:
+    """Return whether one can jump there: nothing above the head, as wide as one is."""
+    xs, zs = {math.floor(x - 0.3), math.floor(x + 0.3)}, {math.floor(z - 0.3), math.floor(z + 0.3)}
+    return all(CODE[world.grid.get(i, y + 2, k)] == EMPTY for i in xs for k in zs)
 
 
 def straight(world: World, goal: Cell) -> bool:
@@ -169,19 +190,24 @@ def straight(world: World, goal: Cell) -> bool:
             if known < 0:
                 return False
             if side == 0.0:
+                if known > y and world.headroom and not _headroom(world, b.x + ux * (t - 0.4), y, b.z + uz * (t - 0.4)):
+                    return False
                 y = known
     return y == goal[1]
 
 
-def next_cell(world: World, goals: Sequence[Cell], here: Cell | None = None) -> Cell:
+def next_cell(world: World, goals: Sequence[Cell], start: Cell | None = None) -> Cell:
     """Return the farthest cell on the way to the goals that can be walked to straight; raises :class:`Stuck`."""
-    here = here or feet(world)
+    here: Cell = start or feet(world)
     nearest = min(goals, key=lambda g: ((g[0] - here[0]) ** 2 + (g[2] - here[2]) ** 2, g)) if goals else None
     if nearest is None:
         raise Stuck("no place to stand")
     if straight(world, nearest):
         return nearest
     flow = _flow(world, goals)
+    below = (here[0], here[1] - 1, here[2])
+    if world.headroom and not stand(world, here) and stand(world, below):
+        here = below  # in the middle of a jump: the way goes on from where it began
     cell: Cell = here
     if flow.cost(cell) == math.inf:
         if stand(world, here):

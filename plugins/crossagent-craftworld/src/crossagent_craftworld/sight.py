@@ -244,6 +244,22 @@ def find(world: World, name: str, quantum: int) -> Thing | None:
     return next((found for _, cell in cells[:40] if (found := block(world, cell, quantum)) is not None), None)
 
 
+def every(world: World, name: str, quantum: int, most: int) -> list[Thing]:
+    """Return the nearest visible blocks of a name, nearest first."""
+    ex, ey, ez = world.eye()
+    _, cells, states = world.marks()
+    known = {cell for cell, state in zip(cells, states, strict=True) if NAMES[state] == name}
+    known |= {cell for cell, state in world.grid.changed_cells() if NAMES[state] == name and cell not in world.hidden}
+    order = sorted(((x + 0.5 - ex) ** 2 + (y + 0.5 - ey) ** 2 + (z + 0.5 - ez) ** 2, (x, y, z)) for x, y, z in known)
+    found: list[Thing] = []
+    for square, cell in order[:200]:
+        if square > RANGE * RANGE or len(found) >= most:
+            break
+        if world.block_at(cell) == name and (thing := block(world, cell, quantum)) is not None:
+            found.append(thing)
+    return found
+
+
 def clip(pixels: int, limit: int) -> int:
     """Return a movement cut to what one tick allows."""
     return max(-limit, min(limit, pixels))

@@ -40,6 +40,7 @@ SPECS: tuple[SkillSpec, ...] = (
     SkillSpec("craft", _NAME, "Craft that item once in the 2x2 grid of the inventory."),
     SkillSpec("close", (), "Close the open window."),
 )
+_OTHERS = 5
 SMELT_BUDGET = 400
 FULL_SPECS: tuple[SkillSpec, ...] = (
     *(
@@ -160,11 +161,27 @@ class SkillsInterface:
         if not 0 <= dig_ticks(name, held[0] if held else None) <= BUDGET:
             raise Stuck(f"{name} is too hard")
         self._no_window()
-        self._until(lambda: motor.dig(world, thing.cell, self._mouse))
+        thing = self._dig(thing)
         if self._env.over:
             return
         with suppress(Stuck):  # the block is mined, even if its drop lies where one cannot walk
             self._gather((thing.cell[0] + 0.5, thing.cell[1] + 0.5, thing.cell[2] + 0.5))
+
+    def _dig(self, thing: sight.Thing) -> sight.Thing:
+        """Dig a block; with the full library, when it cannot be got at, the next nearest of its kind. Return which."""
+        world = self._env.world
+        others = sight.every(world, thing.name, self._mouse.quantum, _OTHERS) if self.full else []
+        for candidate in [thing, *(t for t in others if t.cell != thing.cell)]:
+            last = candidate
+            try:
+                self._until(lambda c=candidate: motor.dig(world, c.cell, self._mouse))  # type: ignore[misc]
+            except Stuck as stuck:
+                if not self.full or str(stuck) == "took too long":
+                    raise
+                why = stuck
+                continue
+            return last
+        raise why
 
     def _gather(self, middle: tuple[float, float, float]) -> None:
         """Wait until what dropped has fallen, and walk over it."""
@@ -184,7 +201,7 @@ class SkillsInterface:
         if drop not in world.drops:
             return None
         b = drop.body
-        step = motor.step_onto(world, (b.x, b.y, b.z), self._mouse)
+        step = motor.step_onto(world, (b.x, b.y, b.z), self._mouse, push=self.full)
         if step is None and drop.delay == 0 and (drop.resting or b.on_ground):
             return None  # on it: what is left does not fit the inventory
         return step or RawTick()
@@ -270,6 +287,8 @@ class SkillsInterface:
         for _, cell in sorted(cells):
             if hands.can_place(world, name, cell) and motor.stand(world, cell):
                 below = (cell[0], cell[1] - 1, cell[2])
+                if self.full and world.block_at(below) in INTERACTIVE:
+                    continue  # a click there would open it
                 turn = sight.aim(world, (cell[0] + 0.5, float(cell[1]), cell[2] + 0.5), self._mouse.quantum)
                 found = world.grid.cast(*world.eye(), *world.view(*turn), 4.4)
                 if found is not None and (found[0] == cell or (found[0] == below and found[1] == (0, 1, 0))):
@@ -369,8 +388,9 @@ class SkillsInterface:
 
         def step() -> RawTick | None:
             nonlocal place
-            explore.look_round(world)
+            explore.look_round(world, name)
             if sight.find(world, name, self._mouse.quantum) is not None:
+                explore.found(world)
                 return None
             if place is None or (raw := explore.step(world, place, self._mouse)) is None:
                 place = explore.next_place(world)

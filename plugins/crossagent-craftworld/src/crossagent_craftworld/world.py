@@ -106,10 +106,12 @@ class World:
         self.use_wait = 0
         self.dig = digging.Dig()
         self.next_ident = 1
-        self.searched: tuple[Cell, ...] = ()
-        """Places where the player looked round for something (:mod:`explore`)."""
+        self.searched: tuple[str, tuple[Cell, ...]] = ("", ())
+        """What the player looks for, and where he has looked round for it (:mod:`explore`)."""
         self.named = 4
         """Things around that an observation names."""
+        self.headroom = False
+        """Whether straight ways mind the leaves above a step; off in the plains, on which published figures were made."""
         self.hidden: frozenset[Cell] = frozenset()
         """Cells the set-up changed in the ground (sand under a cactus): no landmarks, so observations leave them out."""
         self.moved = 0

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from crossagent.plugin import Observation, RawTick, Task, TickLimit
+from crossagent.plugin import Observation, RawTick, Task, TickLimit, Unavailable
 from crossagent_craftworld import setup, terrain
 from crossagent_craftworld.env import NAMED_AMONG_MANY, CraftWorld
 from crossagent_minecraft import connect
 from crossagent_minecraft.link import BridgeFailed, Link
 from crossagent_minecraft.mirror import Mirror
+from crossagent_minecraft.node import missing
 from crossagent_minecraft.pool import pool
 from crossagent_minecraft_data.windows import SCREEN
 
@@ -71,6 +72,8 @@ class Minecraft(CraftWorld):
             raise ValueError(f"port: got {port}; expected 1…65535")
         if not 8 <= radius <= 48:
             raise ValueError(f"radius: got {radius}; expected 8…48")
+        if problem := missing():  # said once, before a run begins, and not by each of its episodes
+            raise Unavailable(problem)
         super().__init__(
             skills=skills,
             camera_quantum=camera_quantum,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from crossagent.plugin import Environment, ExpertStuck
 from crossagent_craftworld import sight
 from crossagent_craftworld.experts.crafting import table_needed
 from crossagent_craftworld.mobs import Mob
+from crossagent_craftworld.palette import NAMES
 
 if TYPE_CHECKING:
     from crossagent_craftworld.env import CraftWorld
@@ -60,11 +62,28 @@ def block_to_dig(env: CraftWorld, name: str) -> sight.Thing:
 
 
 def visible(env: CraftWorld, name: str) -> sight.Thing:
-    """Return the nearest visible thing of a name; raises :class:`ExpertStuck`."""
+    """Return the nearest visible thing of a name; raises :class:`ExpertStuck`.
+
+    From level 2 on the expert knows where the target stands, and walks there before it is in sight.
+    """
     thing = sight.find(env.world, name, env.camera_quantum)
+    if thing is None and env.level > 1:
+        thing = _placed(env, name)
     if thing is None:
         raise ExpertStuck(f"no {name} in sight")
     return thing
+
+
+def _placed(env: CraftWorld, name: str) -> sight.Thing | None:
+    """Return the nearest block of a name that the set-up put somewhere, seen or not."""
+    world = env.world
+    x, y, z = world.eye()
+    cells = [c for c, state in world.grid.changed_cells() if NAMES[state] == name and c not in world.hidden]
+    if not cells:
+        return None
+    cell = min(cells, key=lambda c: ((c[0] - x) ** 2 + (c[1] - y) ** 2 + (c[2] - z) ** 2, c))
+    point = (cell[0] + 0.5, cell[1] + 0.5, cell[2] + 0.5)
+    return sight.Thing(name, "block", 0, 0, math.dist(point, (x, y, z)), cell, point)
 
 
 def mob_to_fight(env: CraftWorld, kind: str) -> Mob:

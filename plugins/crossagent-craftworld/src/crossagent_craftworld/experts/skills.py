@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossagent.plugin import Call, Environment, ExpertStuck
+from crossagent_craftworld import sight
 from crossagent_craftworld.experts import progress, smelting
-from crossagent_craftworld.experts.goals import TABLE, craftworld, goal_of, mob_to_fight, visible, wants_tool
+from crossagent_craftworld.experts.goals import TABLE, Goal, craftworld, goal_of, mob_to_fight, visible, wants_tool
 
 if TYPE_CHECKING:
     from crossagent_craftworld.env import CraftWorld
@@ -18,9 +19,18 @@ class SkillsExpert:
     interface = "skills"
 
     def propose(self, env: Environment) -> list[Call]:
-        """Return one skill call."""
+        """Return one skill call; with the full library, from level 2 on, what is not in sight is looked for."""
         world_env = craftworld(env)
         goal = goal_of(world_env)
+        wanted = _wanted(goal)
+        if world_env.level > 1 and wanted and world_env.interface("skills").full:
+            window = world_env.world.inventory.window
+            hidden = sight.find(world_env.world, wanted, world_env.camera_quantum) is None
+            if hidden and (window is None or window.kind == "inventory"):
+                return _call("find", wanted)
+        return self._next(world_env, goal)
+
+    def _next(self, world_env: CraftWorld, goal: Goal) -> list[Call]:
         if world_env.task.setup.get("long"):
             return self._long(world_env, goal.name)
         if goal.event == "craft_item":
@@ -56,6 +66,15 @@ class SkillsExpert:
         if not env.interface("skills").full:
             raise ExpertStuck("the basic library crafts nothing at a table")
         return _call(*progress.next_step(env, item))
+
+
+def _wanted(goal: Goal) -> str:
+    """Return what has to be in sight: the target, or the block it is made at; "" when nothing has to."""
+    if goal.event == "smelt_item":
+        return smelting.BLOCK
+    if goal.event == "craft_item":
+        return TABLE if goal.needs_table else ""
+    return goal.name
 
 
 def _call(name: str, *args: str) -> list[Call]:

@@ -7,6 +7,7 @@ reordering, so that the block in the middle of the picture is the block under th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -15,7 +16,14 @@ _SOLID, _PARTS, _CROSSED, _FLUID = 1, 2, 3, 4  # shapes.SOLID…; the compiler w
 FAR = 1e9
 _FACE_LIGHT = (0.62, 0.62, 0.5, 1.0, 0.8, 0.8)
 _OFFSETS = (0, 256, 320, 336, 340)
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+
+
+def _jit(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function at its first call, and keep the result beside it or in the user's cache, where one is writable."""
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # "no locator available": neither place can be written
+        return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 @_jit
