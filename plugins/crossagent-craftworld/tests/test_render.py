@@ -115,6 +115,26 @@ def test_the_pixel_in_the_middle_is_the_worlds_own_target():
     assert agreed > 100
 
 
+def test_what_the_pointer_names_is_drawn_where_it_says():
+    renderer = Renderer(SCREEN)
+    checked = 0
+    for seed in range(6):
+        env = world_with({"mobs": [["cow", 5], ["sheep", 7]]}, seed)
+        pointer = env.interface("pointer")
+        for _ in range(3):
+            env.tick(RawTick((), (), (240, 0)))
+            renderer.render(env.world)
+            for thing in pointer._things():
+                rect = pointer._project(thing)
+                if rect is None or shapes.is_crossed(thing.name):
+                    continue
+                x, y = rect.center
+                want = env.world.grid.index(*thing.cell) if thing.kind == "block" else -2
+                assert renderer.picked[y, x] == want, thing
+                checked += 1
+    assert checked > 30
+
+
 def test_every_block_is_drawn_inside_its_outline():
     """What is seen of a block is hit by a ray there; a whole cube is always seen where it is hit."""
     renderer = Renderer(ODD)
