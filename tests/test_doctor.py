@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from crossagent import doctor
+from crossagent.contract import CONTRACT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -44,7 +45,7 @@ def test_the_command_says_versions_machine_plugins_and_what_is_missing(
     done = crossagent("doctor", path=[broken])
     assert done.returncode == 0, done.stderr
     for words in (
-        "crossagent    0.1.0, plugin contract 1.0",
+        f"crossagent    0.1.0, plugin contract {CONTRACT}",
         "package       torch 2.",
         "environments  craftworld",
         "CPUs",

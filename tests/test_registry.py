@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
+from crossagent.contract import CONTRACT
 from crossagent.errors import PluginError
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, hookimpl
 from crossagent.registry import LoadStep, PluginSet, check_pairing, load_plugins
@@ -151,7 +152,7 @@ def _single_hook() -> Any:
         ({"crossagent_action_spaces": spaces_hook(space(header=" "))}, "header is ' '"),
         ({"crossagent_action_spaces": spaces_hook(space(factory="some.module.Some"))}, "expected 'module:Name'"),
         ({"crossagent_action_spaces": spaces_hook(space(), space())}, "declared twice by this plugin"),
-        ({"CROSSAGENT_CONTRACT": "2.0", "crossagent_action_spaces": spaces_hook(space())}, "contract 2.0, this crossagent has contract 1.0. Fix: upgrade crossagent"),
+        ({"CROSSAGENT_CONTRACT": "2.0", "crossagent_action_spaces": spaces_hook(space())}, f"contract 2.0, this crossagent has contract {CONTRACT}. Fix: upgrade crossagent"),
         ({"CROSSAGENT_CONTRACT": 2, "crossagent_action_spaces": spaces_hook(space())}, "is 2; expected 'MAJOR.MINOR' as a string"),
         ({"crossagent_action_spaces": spaces_hook(space("mixed"))}, "recipes call the agent of all spaces 'mixed'"),
     ],

@@ -204,6 +204,17 @@ def build_parser() -> argparse.ArgumentParser:
     render.add_argument("--seconds", type=float, default=1.0, metavar="S", help="how long a turn is shown (default: 1)")
     render.set_defaults(command=_render)
 
+    replay = commands.add_parser(
+        "replay", help="execute stored trajectories once more, and say where they first differ from what is stored"
+    )
+    replay.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; it may still be running")
+    replay.add_argument(
+        "trajectory", nargs="?", metavar="TRAJECTORY", help="its name in `view`, e.g. mtrl/12/3.1 (default: all)"
+    )
+    replay.add_argument("--max", type=int, metavar="N", help="at most so many, whole groups spread evenly")
+    replay.add_argument("--json", action="store_true", help="print JSON")
+    replay.set_defaults(command=_replay)
+
     watch = commands.add_parser("watch", help="follow a run in the browser: curves and newest episodes, on loopback")
     watch.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart; running, stopped or complete")
     watch.add_argument("--port", type=int, metavar="N", help="of 127.0.0.1 (default: 8707; 0: any free one)")
@@ -411,11 +422,14 @@ def _check(args: argparse.Namespace) -> int:
     from crossagent.registry import load_plugins
     from crossagent.testing import check_plugin
 
-    findings = check_plugin(load_plugins(), args.name, args.environment)
+    left_out: list[str] = []
+    findings = check_plugin(load_plugins(), args.name, args.environment, left_out)
     if args.json:
         rows = [{"rule": finding.rule, "message": finding.message} for finding in findings]
-        _print_json({"name": args.name, "passed": not findings, "findings": rows})
+        _print_json({"name": args.name, "passed": not findings, "findings": rows, "left_out": left_out})
     else:
+        for reason in left_out:
+            print(f"not checked there: {reason}", file=sys.stderr)
         for finding in findings:
             print(f"✗ {finding}")
         print(f"{args.name}: " + (f"{len(findings)} findings" if findings else "passed"))
@@ -482,6 +496,61 @@ def _render(args: argparse.Namespace) -> int:
     count = render(one, out, catalogue.weights, args.seconds)
     print(f"wrote {out}: {count} frames")
     return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    if args.max is not None and args.max < 1:
+        raise CrossAgentError(f"--max: got {args.max}; expected at least 1")
+    from collections import Counter
+    from dataclasses import asdict
+
+    from crossagent.recipe import RECIPE_FILE, load_recipe, suite_tasks, validate
+    from crossagent.registry import load_plugins
+    from crossagent.rollout.replay import replay, why_not
+    from crossagent.tracking.progress import ProgressDisplay
+    from crossagent.tracking.viewer.catalogue import Catalogue
+
+    catalogue = Catalogue(args.run)
+    recipe, plugins = load_recipe(args.run / RECIPE_FILE), load_plugins()
+    plan = validate(recipe, plugins)
+    tasks = {task.name: task for task in suite_tasks(plugins, recipe.environment.name, recipe.environment.options)}
+    shown = [catalogue.find(args.trajectory)] if args.trajectory else catalogue.sample(args.max or sys.maxsize)[0]
+    left_out = {one.name: reason for one in shown if (reason := why_not(one.trajectory, tasks))}
+    chosen = [one for one in shown if one.name not in left_out]
+    if args.trajectory and left_out:
+        raise CrossAgentError(f"{args.trajectory} cannot be replayed: {left_out[args.trajectory]}")
+    if not chosen:
+        raise CrossAgentError(f"{args.run}: holds no trajectory that can be replayed yet")
+    display = ProgressDisplay("quiet" if args.json else "auto")
+    with plan.open_pool() as pool, display, display.task("replay", len(chosen)) as bar:
+        found = replay([one.trajectory for one in chosen], tasks, pool, lambda done: bar.update(done))
+    differing = {one.name: difference for one, difference in zip(chosen, found, strict=True) if difference}
+    if args.json:
+        _print_json(
+            {
+                "run": str(args.run),
+                "replayed": len(chosen),
+                "identical": len(chosen) - len(differing),
+                "left_out": dict(Counter(left_out.values())),
+                "differences": [
+                    {"trajectory": name, **{k: _jsonable(v) for k, v in asdict(difference).items()}}
+                    for name, difference in differing.items()
+                ],
+            }
+        )
+    else:
+        for name, difference in list(differing.items())[:20]:
+            print(f"{name}: {difference}")
+        if len(differing) > 20:
+            print(f"… and {len(differing) - 20} more; --json lists them")
+        for reason, count in Counter(left_out.values()).items():
+            print(f"left out {count}: {reason}")
+        print(f"{args.run}: {len(chosen) - len(differing)} of {len(chosen)} trajectories are identical")
+    return FAILED_CHECK if differing else 0
+
+
+def _jsonable(value: Any) -> Any:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else value
 
 
 def _watch(args: argparse.Namespace) -> int:

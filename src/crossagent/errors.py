@@ -37,6 +37,13 @@ class MissingExtraError(CrossAgentError, ImportError):
     """An optional dependency is needed; names the extra to install."""
 
 
+class Unavailable(CrossAgentError, RuntimeError):
+    """Something that a plugin needs (a program, its packages, a server) is not on this machine; says how to get it.
+
+    A plugin raises it; checks leave such a world out, and say so.
+    """
+
+
 class DataError(CrossAgentError, ValueError):
     """A data set or a stored trajectory is unreadable or of another schema."""
 

@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import transformers
 from crossagent.compose import plain
 from crossagent.envs.recording import MIXED
 from crossagent.envs.worker import WorkerPool
-from crossagent.envs.world import Described, WorldConfig
+from crossagent.envs.world import Described
 from crossagent.errors import RecipeError, lookup
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.policy.fast_sampler import FastSampler
@@ -33,7 +32,6 @@ from crossagent.policy.sampler import GenerateSampler
 from crossagent.recipe import Plan, Recipe
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.seeding import derive
-from crossagent.spaces import CostRule
 from crossagent.tracking.mlflow import Tracker, tracking_uri
 from crossagent.tracking.progress import Mode, ProgressDisplay
 from crossagent.tracking.summary import cell_metrics, cell_rows
@@ -76,15 +74,7 @@ class Worlds:
     @classmethod
     def open(cls, plan: Plan, stack: ExitStack) -> Worlds:
         """Start the workers; the stack ends them."""
-        rollout = plan.recipe.rollout
-        config = WorldConfig(
-            env=plan.environment,
-            env_options=plan.recipe.environment.options,
-            spaces=tuple((spec, plan.recipe.spaces[spec.name].options) for spec in plan.spaces),
-            costs={name: CostRule(**asdict(space.cost)) for name, space in plan.recipe.spaces.items()},
-        )
-        pool = WorkerPool(config, rollout.workers, rollout.worlds_per_worker, rollout.timeout_s)
-        return cls(plan, stack.enter_context(pool))
+        return cls(plan, stack.enter_context(plan.open_pool()))
 
     def prompt(self, policy: Policy) -> PromptFormat:
         """Return how prompts are written for this policy."""

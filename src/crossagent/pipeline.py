@@ -363,7 +363,8 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
 def _mtrl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     """Reinforce whole episodes in live worlds."""
     config = work.recipe.mtrl
-    source = MtrlSource(config, weights=work.recipe.weights, **work.playing(policy, run))
+    schedule = work.recipe.rollout.schedule
+    source = MtrlSource(config, weights=work.recipe.weights, schedule=schedule, **work.playing(policy, run))
     return train_grpo(policy, source, config, run, reference=work.reference(config.reference))
 
 

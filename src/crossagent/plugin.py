@@ -23,6 +23,7 @@ from crossagent.chain import ChainSpace
 from crossagent.contract import CONTRACT
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
 from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
+from crossagent.errors import Unavailable
 from crossagent.spaces import (
     ActionSpace,
     ActionSpaceSpec,
@@ -191,6 +192,7 @@ __all__ = [
     "Task",
     "TaskSuite",
     "TickLimit",
+    "Unavailable",
     "carry_out",
     "hookimpl",
     "hookspec",

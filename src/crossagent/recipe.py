@@ -10,7 +10,7 @@ import importlib.util
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from omegaconf import MISSING
 
 from crossagent.compose import canonical_sha256, compose, plain
 from crossagent.declarations import BUILT_IN_SAMPLERS
+from crossagent.envs.worker import WorkerPool
+from crossagent.envs.world import WorldConfig
 from crossagent.errors import (
     CheckpointError,
     MissingExtraError,
@@ -32,7 +34,7 @@ from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
-from crossagent.spaces import SpaceSet
+from crossagent.spaces import CostRule, SpaceSet
 from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.training.functions import LISTENER, find_function
 from crossagent.types import Task
@@ -258,6 +260,11 @@ class Recipe:
                     f"{did_you_mean(name, [*STAGES, 'untrained', 'last'])}"
                 )
 
+        if self.rollout.schedule == "async" and self.trainer.deterministic:
+            raise RecipeError(
+                "rollout.schedule: 'async' samples by arrival, so a run cannot be repeated bit by bit, which "
+                "trainer.deterministic: true promises. Set trainer.deterministic=false, or use rollout.schedule=halves"
+            )
         if self.reinforced and self.trainer.precision == "16-mixed":
             raise RecipeError(
                 "trainer.precision: got '16-mixed'; strl and mtrl clip gradients by their true norm, which a loss scaler hides; "
@@ -344,6 +351,26 @@ class Plan:
         names = [("environment", self.environment.name), *(("action space", spec.name) for spec in self.spaces)]
         names.append(("sampler", self.recipe.rollout.sampler.name))
         return sorted({origins[name].distribution for name in names if name in origins} - {""})
+
+    def open_pool(self) -> WorkerPool:
+        """Start the environment workers; the caller closes the pool."""
+        rollout = self.recipe.rollout
+        config = WorldConfig(
+            env=self.environment,
+            env_options=self.recipe.environment.options,
+            spaces=tuple((spec, self.recipe.spaces[spec.name].options) for spec in self.spaces),
+            costs={name: CostRule(**asdict(space.cost)) for name, space in self.recipe.spaces.items()},
+        )
+        return WorkerPool(
+            config,
+            rollout.workers,
+            rollout.worlds_per_worker,
+            rollout.timeout_s,
+            reset_timeout_s=rollout.reset_timeout_s,
+            memory_mb=rollout.memory_mb,
+            retries=rollout.retries,
+            max_failed=rollout.max_failed,
+        )
 
     def describe(self) -> list[str]:
         """Return what a run would do, in lines for people."""

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from crossagent.declarations import LoadStep, Spec, check_spec, declarations_of, declared_by
 from crossagent.envs.base import Environment, EnvironmentSpec, TaskSuite
 from crossagent.errors import PluginError, did_you_mean
-from crossagent.plugin import GROUP, CommandSpec, SampledPolicy, Sampler, SamplerSpec
+from crossagent.plugin import GROUP, CommandSpec, SampledPolicy, Sampler, SamplerSpec, Unavailable
 from crossagent.spaces import ActionSpace, ActionSpaceSpec, SpaceSet
 
 S = TypeVar("S", ActionSpaceSpec, EnvironmentSpec, SamplerSpec, CommandSpec)
@@ -153,7 +153,7 @@ class PluginSet:
         return space
 
     def build_environment(self, name: str, options: Mapping[str, Any] | None = None) -> Environment:
-        """Build a world; raises :class:`PluginError`."""
+        """Build a world; raises :class:`PluginError`, or :class:`Unavailable` for one that cannot start on this machine."""
         spec = self.environment(name)
         where = self.where("environment", name)
         env = _build(spec.factory, options or {}, where)
@@ -338,6 +338,8 @@ def _build(path: str | Callable[..., Any], options: Mapping[str, Any], where: st
         )
     try:
         return factory(**options)
+    except Unavailable as error:
+        raise Unavailable(f"{where} cannot start here: {error}") from error
     except Exception as error:
         given = ", ".join(f"{k}={v!r}" for k, v in options.items())
         raise PluginError(f"{where}: {_shown(path)}({given}) failed: {type(error).__name__}: {error}") from error

@@ -62,7 +62,7 @@ def test_a_config_of_names_is_pickled_as_plain_data(monkeypatch: pytest.MonkeyPa
 
     import cloudpickle
 
-    from crossagent.envs.worker import _dump_config
+    from crossagent.envs.process import _dump_config
     from crossagent.envs.world import WorldConfig
     from crossagent.testing import toy_environment
 

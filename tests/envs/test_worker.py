@@ -112,6 +112,8 @@ def test_a_killed_worker_is_replaced_and_its_living_episodes_are_refused():
         acted = act_all(pool, [0, 1, 2])
         assert [getattr(a, "kind", "ok") for a in acted] == ["ok", "lost", "ok"]
         assert "SIGKILL" in acted[1].reason or "unexpectedly" in acted[1].reason
+        later = act_all(pool, [3])[0]
+        assert (later.kind, later.seed, later.fault) == ("lost", 8, "infrastructure"), "its next turn says why"
         assert act_all(pool, [3])[0].kind == "refused"
         assert all(isinstance(s, Started) for s in reset_all(pool, [5, 6, 7, 8]))
         assert not zombies()
@@ -267,9 +269,9 @@ def test_a_result_that_cannot_be_pickled_costs_its_job_only(tmp_path):
         "from crossagent.testing import ToyWorld\n"
         "class Closures(ToyWorld):\n"
         "    def anchor_key(self):\n"
-        "        return (lambda: 0) if self.position == self._odd() else 'fine'\n"
-        "    def _odd(self):\n"
-        "        return self.position if self.things.get('apple', 0) % 2 else -1\n"
+        "        class Local(str):\n"
+        "            pass\n"
+        "        return Local('odd') if self.things.get('apple', 0) % 2 else 'fine'\n"
     )
     config = replace(TOY, env=replace(toy_environment(), factory="closures:Closures"))
     with WorkerPool(config, 1, 8, timeout_s=20) as pool:
@@ -286,3 +288,84 @@ def test_describe_gives_what_a_prompt_needs():
     assert described.headers["gui"] == "Gui:"
     assert "goto" in described.fragments["api"]
     assert "api_response" in described.grammars["api"]
+
+
+def test_calls_overlap_and_come_back_to_whom_they_belong():
+    with WorkerPool(TOY, 2, 2, timeout_s=20) as pool:
+        calls = [pool.submit("reset", [(slot, (TASK, 5 + slot))]) for slot in range(4)]
+        arrived = []
+        while len(arrived) < 4:
+            arrived += [call for call in pool.wait([c for c in calls if c not in arrived]) if call not in arrived]
+        assert [call.results[0].state_hash for call in calls] == [s.state_hash for s in reset_all(pool, [5, 6, 7, 8])]
+        first, second = pool.submit("act", [(0, (GOTO,))]), pool.submit("act", [(2, (GOTO,)), (1, (GOTO,))])
+        assert isinstance(pool.finish(second)[0], Acted)
+        assert first.done, "a worker does what it is sent in that order"
+        assert isinstance(pool.finish(first)[0], Acted)
+
+
+def test_a_death_ends_every_call_under_way_and_resets_are_done_again():
+    with WorkerPool(faulty(fault="exit", seeds=[6]), 1, 4, timeout_s=20) as pool:
+        reset_all(pool, [5, 6, 7])
+        acts = pool.submit("act", [(0, (GOTO,)), (1, (GOTO,))])
+        reset = pool.submit("reset", [(3, (TASK, 8))])
+        assert [r.kind for r in pool.finish(acts)] == ["lost", "exited"]
+        assert isinstance(pool.finish(reset)[0], Started)
+        lost = pool.lost(2)
+        assert (lost.kind, lost.seed) == ("lost", 7)
+        assert pool.lost(2) is None, "told once"
+        assert act_all(pool, [2])[0].kind == "refused"
+        assert isinstance(act_all(pool, [3])[0], Acted)
+        assert pool.failures == Counter(lost=2, exited=1, refused=0)
+
+
+def test_a_reset_has_a_deadline_of_its_own(tmp_path):
+    (tmp_path / "slow_start.py").write_text(
+        "import time\nfrom crossagent.testing import ToyWorld\n"
+        "class SlowStart(ToyWorld):\n"
+        "    def reset(self, task, seed):\n"
+        "        time.sleep(1.2)\n"
+        "        return super().reset(task, seed)\n"
+        "    def tick(self, raw):\n"
+        "        time.sleep(60)\n"
+    )
+    config = replace(TOY, env=replace(toy_environment(), factory="slow_start:SlowStart"))
+    with WorkerPool(config, 1, 1, timeout_s=0.6, reset_timeout_s=20) as pool:
+        assert isinstance(pool.call("reset", 0, TASK, 5), Started)
+        before = time.monotonic()
+        assert act_all(pool, [0])[0].kind == "hung"
+        assert time.monotonic() - before < 15
+    with WorkerPool(config, 1, 1, timeout_s=0.6) as pool:
+        assert pool.call("reset", 0, TASK, 5).kind == "hung"
+
+
+def test_a_hang_counts_from_when_it_began_also_when_nobody_looked():
+    with WorkerPool(faulty(fault="hang", seeds=[6]), 1, 1, timeout_s=1.0) as pool:
+        reset_all(pool, [6])
+        call = pool.submit("act", [(0, (GOTO,))])
+        time.sleep(1.5)  # the main process is sampling
+        before = time.monotonic()
+        assert pool.finish(call)[0].kind == "hung"
+        assert time.monotonic() - before < 0.9
+
+
+def test_a_worker_that_dies_again_and_again_is_restarted_more_slowly_and_then_given_up(tmp_path):
+    (tmp_path / "ever_broken.py").write_text(
+        "import os, pathlib\nfrom crossagent.testing import ToyWorld\n"
+        f"mark = pathlib.Path({str(tmp_path)!r}) / 'built'\n"
+        "class EverBroken(ToyWorld):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        with mark.open('a') as file:\n"
+        "            file.write('x')\n"
+        "        if len(mark.read_text()) > 1:\n"
+        "            os._exit(3)\n"
+    )
+    config = replace(TOY, env=replace(toy_environment(), factory="ever_broken:EverBroken"))
+    with WorkerPool(config, 1, 1, timeout_s=20) as pool:
+        reset_all(pool, [5])
+        os.kill(pool.pids[0], signal.SIGKILL)
+        before = time.monotonic()
+        with pytest.raises(PluginError, match="cannot start in a worker: exited with status 3"):
+            reset_all(pool, [5])
+        assert time.monotonic() - before > 0.1 + 0.2 + 0.4
+    assert not zombies()

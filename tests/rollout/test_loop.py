@@ -1,4 +1,6 @@
 import io
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -6,10 +8,11 @@ import pytest
 from PIL import Image
 
 from crossagent.envs.worker import WorkerPool
+from crossagent.errors import CrossAgentError
 from crossagent.plugin import SamplingParams
 from crossagent.rollout.loop import CUT, Episode, Timing, groups_of, play, space_openings
 from crossagent.seeding import derive
-from crossagent.testing import ToySuite
+from crossagent.testing import ScriptedSampler, ToySuite
 from crossagent.testing.toy import ToyWorld
 from crossagent.types import StopReason
 
@@ -32,10 +35,13 @@ def go(listed, pool, sampler, prompt, **more):
 
 def test_trajectories_are_the_same_with_no_one_and_two_workers_and_with_few_worlds(toy, prompt, whimsical):
     played = []
-    for workers, worlds in ((0, 12), (1, 12), (2, 6), (2, 2)):
+    for workers, worlds, schedule in (
+        *((0, 12, "halves"), (1, 12, "halves"), (2, 6, "halves"), (2, 2, "halves")),
+        *((0, 5, "lockstep"), (2, 2, "async"), (1, 12, "async")),
+    ):
         with WorkerPool(toy, workers, worlds, timeout_s=30) as pool:
-            played.append(go(episodes(), pool, whimsical, prompt))
-    assert played[0] == played[1] == played[2] == played[3]
+            played.append(go(episodes(), pool, whimsical, prompt, schedule=schedule))
+    assert all(other == played[0] for other in played[1:])
     assert len({t.stop_reason for t in played[0]}) >= 2
     assert any(turn.invalid for t in played[0] for turn in t.turns)
 
@@ -158,18 +164,20 @@ def test_prompts_extend_the_ids_that_were_sampled(pool, prompt, whimsical):
             assert after.prompt_ids[: len(before.prompt_ids) + len(sampled)] == before.prompt_ids + sampled
 
 
+@pytest.mark.parametrize("schedule", ["halves", "lockstep", "async"])
 @pytest.mark.parametrize("fault", ["raise", "exit", "hang"])
-def test_broken_worlds_are_dropped_and_counted(fault, faulty, prompt, sayer):
-    broken = derive(1, "world", 1)
+def test_broken_worlds_are_dropped_and_counted(fault, schedule, faulty, prompt, sayer):
+    broken, timing = derive(1, "world", 1), Timing()
     sampler = sayer(lambda _: "Action: press(a)")
     with WorkerPool(faulty(fault=fault, tick=6, seeds=[broken]), 2, 6, timeout_s=1) as pool:
-        played = go(episodes(tasks=("get:apple",)), pool, sampler, prompt)
+        played = go(episodes(tasks=("get:apple",)), pool, sampler, prompt, timing=timing, schedule=schedule)
         failures = sum(pool.failures.values())
     attempted = 12
     failed = [t for t in played if t.stop_reason is StopReason.failure]
     finished = [t for t in played if t.stop_reason is not StopReason.failure]
     assert attempted == len(finished) + len(failed) == len(played)
-    assert failures == len(failed)
+    assert failures == len(failed) + timing.retried == sum(timing.faults.values())
+    assert timing.faults["environment"] == 4 or {t.failure.split(":")[0] for t in failed} > {"lost"}
     assert {t.seed for t in failed} >= {broken}
     assert all(t.failure and not t.success for t in failed)
     if fault == "raise":
@@ -215,3 +223,82 @@ def test_two_episodes_with_one_name_are_refused(pool, prompt, whimsical):
 
 def test_no_episodes_give_no_trajectories(pool, prompt, whimsical):
     assert go([], pool, whimsical, prompt) == []
+
+
+def worlds_of(trajectory) -> set[str]:
+    """Return the names that signed observations end with."""
+    return {turn.observation.split(";")[0].split()[-1] for turn in trajectory.turns}
+
+
+@pytest.mark.parametrize("schedule", ["halves", "async"])
+def test_an_episode_that_was_lost_is_played_as_if_nothing_had_happened(schedule, faulty, toy, prompt, sayer):
+    """Killed in the middle, with its neighbours: begun again from its seed, never continued in another world."""
+    sampler = sayer(lambda _: "Action: press(a)")
+    listed, timing = episodes(tasks=("get:apple",)), Timing()
+    with WorkerPool(faulty(tick=4, seeds=[], signed=True), 2, 6, timeout_s=20) as pool:
+        killed = iter([pool.pids[0], pool.pids[1]])
+        calls = 0
+
+        def kill_sometimes(request):
+            nonlocal calls
+            calls += 1
+            if calls in (20, 45):
+                os.kill(next(killed), signal.SIGKILL)
+            return tuple(map(ord, "Action: press(a)"))
+
+        played = go(listed, pool, ScriptedSampler(kill_sometimes, eot_id=0), prompt, timing=timing, schedule=schedule)
+    with WorkerPool(toy, 0, 12, timeout_s=20) as pool:
+        undisturbed = go(listed, pool, sampler, prompt)
+    assert timing.retried >= 6
+    assert timing.faults["infrastructure"] == timing.retried
+    assert all(len(worlds_of(t)) == 1 for t in played), "no trajectory mixes two worlds"
+    assert len({name for t in played for name in worlds_of(t)}) == len(played)
+    for one, other in zip(played, undisturbed, strict=True):
+        assert (one.stop_reason, one.success, one.ticks, len(one.turns)) == (
+            other.stop_reason,
+            other.success,
+            other.ticks,
+            len(other.turns),
+        )
+        assert [turn.anchor_key for turn in one.turns] == [turn.anchor_key for turn in other.turns]
+
+
+def test_retries_end_and_what_is_left_is_dropped(faulty, prompt, sayer):
+    timing = Timing()
+    with WorkerPool(faulty(fault="kill", seeds=[derive(1, "world", 0)]), 1, 1, timeout_s=20, retries=2) as pool:
+        played = go(episodes(1, 2), pool, sayer(lambda _: "Action: press(a)"), prompt, timing=timing)
+    assert [t.failure.split(":")[0] for t in played] == ["killed"] * 2
+    assert timing.retried == 4
+    assert timing.faults == {"infrastructure": 6}
+
+
+def test_too_many_lost_episodes_abort_the_run_with_the_reasons(faulty, prompt, sayer):
+    sampler = sayer(lambda _: "Action: press(a)")
+    with (
+        WorkerPool(faulty(fault="raise", seeds=[derive(1, "world", 0)]), 0, 12, timeout_s=5, max_failed=0.3) as pool,
+        pytest.raises(CrossAgentError, match=r"4 of 12 episodes .*rollout\.max_failed=0\.3.*faulty world.*\(4×\)"),
+    ):
+        go(episodes(tasks=("get:apple",)), pool, sampler, prompt)
+
+
+def test_halves_take_turns_and_their_batches_follow_from_the_episodes(toy, prompt, sayer):
+    """12 episodes in 12 worlds are two batches of whole groups; in 4 worlds, batches of two."""
+
+    def batches(workers, worlds, schedule="halves"):
+        sampler, sizes = sayer(lambda _: "Action: press(a)"), []
+        sample = sampler.sample
+        sampler.sample = lambda requests, params: sizes.append([r.seed for r in requests]) or sample(requests, params)
+        with WorkerPool(toy, workers, worlds, timeout_s=20) as pool:
+            go(episodes(), pool, sampler, prompt, schedule=schedule)
+        return sizes
+
+    whole = batches(2, 6)
+    assert whole == batches(0, 12) == batches(1, 12)
+    assert [len(rows) for rows in whole[:4]] == [4, 8, 4, 8], "three groups of four: none is cut in two"
+    assert {len(rows) for rows in batches(0, 4)} <= {1, 2}
+    assert len(batches(0, 12, "lockstep")[0]) == 12
+
+
+def test_an_unknown_schedule_is_refused(pool, prompt, whimsical):
+    with pytest.raises(ValueError, match="got schedule 'fast'; expected one of halves, lockstep, async"):
+        go(episodes(1, 1), pool, whimsical, prompt, schedule="fast")

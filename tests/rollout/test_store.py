@@ -1,5 +1,9 @@
 import json
 import math
+import os
+import subprocess
+import sys
+import zipfile
 from dataclasses import replace
 
 import pyarrow as pa
@@ -9,8 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossagent.errors import DataError
+from crossagent.rollout import store
 from crossagent.rollout.demos import load_demonstrations
-from crossagent.rollout.store import load_meta, load_trajectories, save_trajectories, step_file, write_rows
+from crossagent.rollout.store import (
+    images_file,
+    load_meta,
+    load_trajectories,
+    save_trajectories,
+    step_file,
+    write_rows,
+)
 from crossagent.types import Event, StopReason, Trajectory, Turn
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -113,30 +125,93 @@ def test_files_of_another_kind_or_schema_and_damaged_ones_are_named(tmp_path):
     with pytest.raises(DataError, match="cut short"):
         load_trajectories(path)
     write_rows(path, [{"a": 1}], pa.schema({"a": pa.int64()}), "trajectories", 99)
-    with pytest.raises(DataError, match="schema 99; this version of crossagent reads schema 2"):
+    with pytest.raises(DataError, match="schema 99; this version of crossagent reads schema 1, 2, 3"):
         load_trajectories(path)
-    write_rows(path, [{"a": 1}], pa.schema({"a": pa.int64()}), "trajectories", 2)
-    with pytest.raises(DataError, match="not trajectories of schema 2"):
+    write_rows(path, [{"a": 1}], pa.schema({"a": pa.int64()}), "trajectories", 3)
+    with pytest.raises(DataError, match="not trajectories of schema 3"):
         load_trajectories(path)
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(DataError, match="did not write"):
         load_trajectories(path)
 
 
-def test_files_of_schema_1_are_read_without_what_they_do_not_hold(tmp_path, monkeypatch):
-    from crossagent.rollout import store
-
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_older_schemas_are_read_without_what_they_do_not_hold(tmp_path, monkeypatch, version):
     path = tmp_path / "t.parquet"
-    turn = pa.struct([f for f in store._TURN if f.name not in ("space_logprobs", "image")])
-    old = pa.schema(
-        [f for f in store._TRAJECTORY if f.name not in ("instruction", "turns")] + [pa.field("turns", pa.list_(turn))]
-    )
-    monkeypatch.setattr(store, "_TRAJECTORY", old)
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 1)
+    lacking = ("space_logprobs", "image", "instruction") if version == 1 else ()
+    turn = [pa.field("image", pa.binary()) if f.name == "image" else f for f in store._TURN if f.name not in lacking]
+    old = [f for f in store._TRAJECTORY if f.name not in (*lacking, "turns")]
+    monkeypatch.setattr(store, "_TRAJECTORY", pa.schema([*old, pa.field("turns", pa.list_(pa.struct(turn)))]))
+    monkeypatch.setattr(store, "SCHEMA_VERSION", version)
+    inside = store._turn_row
+    monkeypatch.setattr(store, "_turn_row", lambda turn, images: {**inside(turn, {}), "image": turn.image})
     rich = replace(one().turns[0], payload=None, space_logprobs=(-1.0,), image=b"png")
     save_trajectories(path, [one(turns=(rich,), instruction="Go.")])
     monkeypatch.undo()
-    assert load_trajectories(path) == [one(turns=(replace(rich, space_logprobs=(), image=b""),))]
+    assert not images_file(path).exists()
+    expected = one(turns=(rich,), instruction="Go.")
+    if version == 1:
+        expected = one(turns=(replace(rich, space_logprobs=(), image=b""),))
+    assert load_trajectories(path) == [expected]
+
+
+def with_images(*images):
+    return one(turns=tuple(replace(one().turns[0], payload=None, image=image) for image in images))
+
+
+def test_images_lie_beside_once_each_and_in_equal_bytes(tmp_path):
+    path = step_file(tmp_path, 3)
+    played = [with_images(b"red", b"blue", b""), with_images(b"red", b"red")]
+    save_trajectories(path, played)
+    assert load_trajectories(path) == played
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000003.images.zip", "step-000003.parquet"]
+    with zipfile.ZipFile(images_file(path)) as file:
+        assert sorted(file.read(name) for name in file.namelist()) == [b"blue", b"red"]
+        assert all(name.endswith(".png") for name in file.namelist())
+    before = images_file(path).read_bytes()
+    save_trajectories(path, played)
+    assert images_file(path).read_bytes() == before
+    save_trajectories(step_file(tmp_path, 4), [one()])
+    assert not images_file(step_file(tmp_path, 4)).exists()
+
+
+def test_images_that_are_missing_or_damaged_are_named(tmp_path):
+    path = step_file(tmp_path, 3)
+    save_trajectories(path, [with_images(b"red")])
+    whole = images_file(path).read_bytes()
+    images_file(path).write_bytes(whole[:20])
+    with pytest.raises(DataError, match=r"step-000003\.images\.zip: damaged"):
+        load_trajectories(path)
+    save_trajectories(step_file(tmp_path, 4), [with_images(b"blue")])
+    images_file(path).write_bytes(images_file(step_file(tmp_path, 4)).read_bytes())
+    with pytest.raises(DataError, match="not the images of the trajectories beside it"):
+        load_trajectories(path)
+    images_file(path).unlink()
+    with pytest.raises(DataError, match="no such file; the trajectories beside it have their images there"):
+        load_trajectories(path)
+
+
+def test_a_run_that_goes_on_can_be_read_at_any_moment(tmp_path):
+    """A writer appends and replaces steps with images; a reader beside it never meets half a step."""
+    code = (
+        "import sys; from dataclasses import replace; from crossagent.rollout.store import *; "
+        "from crossagent.types import *\n"
+        "for n in range(60):\n"
+        "    turn = Turn((1,), (2,), (0.0,), image=b'png %d' % (n % 6))\n"
+        "    one = Trajectory('t', 'c', 'e', n, n % 6, 0, (turn,), StopReason.terminated, True)\n"
+        "    save_trajectories(step_file(sys.argv[1], n % 6), [one])\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=env)
+    read = 0
+    while writer.poll() is None:
+        for path in sorted(tmp_path.glob("*.parquet")):
+            (found,) = load_trajectories(path)
+            assert found.turns[0].image == b"png %d" % found.group
+            read += 1
+    assert writer.returncode == 0
+    assert read > 6
+    assert len(list(tmp_path.glob("*.parquet"))) == 6
 
 
 def test_the_file_is_plain_parquet_whose_turns_can_be_queried(tmp_path):

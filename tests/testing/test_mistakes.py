@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 import pytest
 
+from crossagent.contract import CONTRACT
 from crossagent.errors import PluginError
 from crossagent.registry import PluginSet, load_plugins
 from crossagent.scaffold import Kind, new_package
 from crossagent.testing import check_plugin
 
 Load = Callable[..., PluginSet]
+STATED = f'CROSSAGENT_CONTRACT = "{CONTRACT}"'
 SPACE_SPEC = '"bad", "1", ("skills",), "Bad:"'
 
 
@@ -103,11 +105,11 @@ AT_LOAD = {
     "hook that returns no list": Mistake('return [ca.ActionSpaceSpec("bad", "1", ("skills",), "Bad:", "crossagent_bad:BadSpace", doc)]', 'return ca.ActionSpaceSpec("bad", "1", ("skills",), "Bad:", "crossagent_bad:BadSpace", doc)', "returned ActionSpaceSpec", "expected a list of ActionSpaceSpec"),
     "hook that returns something else": Mistake("return [ca.ActionSpaceSpec(", "return [dict(name='bad')] or [ca.ActionSpaceSpec(", "returned a list with {'name': 'bad'}", "expected ActionSpaceSpec"),
     "import of what is not installed": Mistake("import re\n", "import re\n\nimport no_such_package\n", "No module named 'no_such_package'", "install 'no_such_package'"),
-    "import that raises": Mistake('CROSSAGENT_CONTRACT = "1.0"', "1 / 0", "ZeroDivisionError while it was imported", "`python -c 'import crossagent_bad'` shows the traceback"),
-    "import that exits": Mistake('CROSSAGENT_CONTRACT = "1.0"', "raise SystemExit(3)", "SystemExit while it was imported", "shows the traceback"),
-    "a newer contract": Mistake('CROSSAGENT_CONTRACT = "1.0"', 'CROSSAGENT_CONTRACT = "2.0"', "written for contract 2.0, this crossagent has contract 1.0", "upgrade crossagent"),
-    "an older contract": Mistake('CROSSAGENT_CONTRACT = "1.0"', 'CROSSAGENT_CONTRACT = "0.9"', "Changed since: 1.0: the hooks", "set CROSSAGENT_CONTRACT = '1.0'"),
-    "a contract that is no version": Mistake('CROSSAGENT_CONTRACT = "1.0"', "CROSSAGENT_CONTRACT = 1", "CROSSAGENT_CONTRACT is 1", "expected 'MAJOR.MINOR' as a string, e.g. '1.0'"),
+    "import that raises": Mistake(STATED, "1 / 0", "ZeroDivisionError while it was imported", "`python -c 'import crossagent_bad'` shows the traceback"),
+    "import that exits": Mistake(STATED, "raise SystemExit(3)", "SystemExit while it was imported", "shows the traceback"),
+    "a newer contract": Mistake(STATED, 'CROSSAGENT_CONTRACT = "2.0"', f"written for contract 2.0, this crossagent has contract {CONTRACT}", "upgrade crossagent"),
+    "an older contract": Mistake(STATED, 'CROSSAGENT_CONTRACT = "0.9"', "Changed since: 1.0: the hooks", f"set CROSSAGENT_CONTRACT = {CONTRACT!r}"),
+    "a contract that is no version": Mistake(STATED, "CROSSAGENT_CONTRACT = 1", "CROSSAGENT_CONTRACT is 1", f"expected 'MAJOR.MINOR' as a string, e.g. {CONTRACT!r}"),
     "a name with capitals": Mistake(SPACE_SPEC, '"Bad", "1", ("skills",), "Bad:"', "ActionSpaceSpec 'Bad'", "a name is lower-case letters, digits and _"),
     "a name that recipes use": Mistake(SPACE_SPEC, '"mixed", "1", ("skills",), "Bad:"', "recipes call the agent of all spaces 'mixed'", "take another name"),
     "one interface instead of a tuple": Mistake(SPACE_SPEC, '"bad", "1", "skills", "Bad:"', "requires is 'skills'", "expected a tuple of interface names, e.g. ('control',)"),

@@ -258,12 +258,27 @@ def test_seeds_are_summed_up_only_where_nothing_else_differs(run: Path, tmp_path
 def test_what_did_not_train_is_counted_by_cause_over_the_whole_stage(run: Path, tmp_path: Path) -> None:
     rows = [
         {"step": 1, "rollout/trajectories": 24, "dropped/all_fail": 8, "dropped/hung": 1, "dropped/raised": 0},
-        {"step": 2, "rollout/trajectories": 24, "dropped/all_fail": 4, "dropped/hung": 0, "dropped/new_kind": 2},
+        {
+            "step": 2,
+            "rollout/trajectories": 24,
+            "fault/environment": 3,
+            "fault/space": 0,
+            "rollout/retried": 2,
+            "dropped/all_fail": 4,
+            "dropped/hung": 0,
+            "dropped/new_kind": 2,
+        },
     ]
     (run / "mtrl/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert collect(run)["dropped"]["mtrl"] == {"played": 48, "causes": {"hung": 1, "all_fail": 12, "new_kind": 2}}
+    assert collect(run)["dropped"]["mtrl"] == {
+        "played": 48,
+        "causes": {"hung": 1, "all_fail": 12, "new_kind": 2},
+        "faults": {"environment": 3},
+        "retried": 2,
+    }
     write_report([run], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
+    assert re.search(r">mtrl</th><td[^>]*>3</td><td[^>]*>2</td>", text), "faults, and what was retried"
     assert re.search(r"nobody in its group succeeded</td><td[^>]*>12</td><td[^>]*>25.0 %<", text)
 
 

@@ -362,6 +362,16 @@ def test_gigpo_credits_turns_in_the_same_state(played: Played) -> None:
     assert any(a[0] != pytest.approx(a[1]) for a in got)
 
 
+def test_turns_of_an_unknown_state_are_compared_with_nothing(played: Played) -> None:
+    blind = [replace(t, turns=tuple(replace(turn, anchor_key="") for turn in t.turns)) for t in played.trajectories]
+    policy = tiny_policy()
+    module = GRPOModule(policy, WordSource(policy), replace(SMALL, estimator="gigpo"))
+    got = module.advantages(Played(tuple(blind), played.rewards), module.score([]))
+    plain = GRPOModule(policy, WordSource(policy), SMALL).advantages(played, module.score([]))
+    for one, other in zip(got, plain, strict=True):
+        assert one == pytest.approx(other, abs=1e-6, nan_ok=True)
+
+
 def test_a_reference_is_the_policy_the_stage_began_with(tmp_path: Path) -> None:
     policy = tiny_policy()
     config = replace(SMALL, iterations=3, kl_coef=0.01, drop_all_fail=False)

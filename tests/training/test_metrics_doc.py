@@ -38,6 +38,13 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
 LIVE = {
     "rollout/groups",
     "rollout/resampled",
+    "rollout/retried",
+    "fault/task",
+    "fault/space",
+    "fault/environment",
+    "fault/infrastructure",
+    "workers/restarts",
+    "workers/memory_mb",
     "time/generate",
     "time/environment",
     "explore/trajectories",

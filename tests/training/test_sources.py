@@ -8,8 +8,8 @@ import torch
 from training_kit import SPACES, SPECS, same_weights, stage, timeless, toy_pool, toy_prompt, toy_tasks, weights
 
 from crossagent.envs.recording import Demonstration
-from crossagent.envs.worker import WorkerPool
-from crossagent.envs.world import WorldConfig
+from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.envs.world import LoweredAction, WorldConfig
 from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.plugin import SamplingParams
 from crossagent.policy.config import PolicyConfig
@@ -25,7 +25,7 @@ from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.relabel import relabel
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource, StrlSource, TaskPicker, live_trajectories
-from crossagent.types import StopReason
+from crossagent.types import RawTick, StopReason
 
 LAMBDA = {"api": 0.02, "gui": 0.02, "control": 0.02}
 MIXTURE = {"api": 1, "gui": 1, "control": 1, "mixed": 2}
@@ -227,6 +227,30 @@ def test_strl_rewards_what_comes_to_the_demonstrated_action(
     ]
     with pytest.raises(RecipeError, match="no demonstration is of a training task"):
         strl(config, Policy.load(learner), pool, [])
+
+
+def test_the_survey_counts_states_in_which_experts_of_two_spaces_come_to_the_same(
+    learner: Path, pool: WorkerPool, demos: list[Demonstration]
+) -> None:
+    source = strl(StrlConfig(iterations=1, groups=5, group_size=2), Policy.load(learner), pool, demos)
+    walk, wait = (RawTick(("d",)),), ()
+
+    class Answers:
+        """One answer per state: what the demonstrated action comes to, then what the experts' do."""
+
+        def spread(self, method: str, jobs: list) -> list:
+            assert (method, len(jobs)) == ("alternatives", 5)
+            spaces = [state.space for state in source.states[:5]]
+            own, other = spaces, ["gui" if space != "gui" else "api" for space in spaces]
+            ticks = [(walk, walk, walk), (walk, walk, wait), (walk, walk, None), (walk, walk, (RawTick(("a",)),))]
+            found = [
+                tuple(LoweredAction(s, t, "") for s, t in zip((own[k], own[k], other[k]), row, strict=True))
+                for k, row in enumerate(ticks)
+            ]
+            return [*found, EnvFailure("raised", "broken", "t", 0)]
+
+    source.pool = Answers()  # type: ignore[assignment]
+    assert source.survey() == {"strl/two_spaces_can_earn": 1 / 4}
 
 
 def success_of(policy: Policy, pool: WorkerPool) -> dict:

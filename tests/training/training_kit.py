@@ -124,8 +124,11 @@ def same_weights(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -
 
 
 def timeless(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Leave out what a clock measured."""
-    return [{k: v for k, v in row.items() if not k.startswith("time/") and "per_second" not in k} for row in rows]
+    """Leave out what a clock measured, and what workers took."""
+    return [
+        {k: v for k, v in row.items() if not k.startswith(("time/", "workers/")) and "per_second" not in k}
+        for row in rows
+    ]
 
 
 SPECS = (

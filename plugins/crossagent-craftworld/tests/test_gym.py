@@ -131,7 +131,7 @@ def test_a_reset_may_name_another_task():
     assert info["task"] == "kill_entity:zombie"
     with pytest.raises(ValueError, match="crossagent tasks craftworld lists them"):
         env.reset(options={"task": "kill_entity:shep"})
-    with pytest.raises(ValueError, match="render_mode"):
+    with pytest.warns(UserWarning, match="render_mode"), pytest.raises(ValueError, match="render_mode"):
         gymnasium.make("CraftWorld-v0", render_mode="ansi")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossagent.plugin import Task
+from crossagent.plugin import RawTick, Task
 from crossagent_craftworld import palette
 from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.grid import Grid
@@ -23,6 +23,7 @@ from crossagent_craftworld.render import blockart, kernel, models, shapes, sprit
 from crossagent_craftworld.render.hud import Hud
 from crossagent_craftworld.render.renderer import Renderer, daylight
 from crossagent_craftworld.shots import Shot
+from crossagent_craftworld.suite import suite
 from crossagent_craftworld.world import EYE
 from crossagent_minecraft_data.blocks import BLOCKS
 from crossagent_minecraft_data.entities import MOBS
@@ -112,6 +113,26 @@ def test_the_pixel_in_the_middle_is_the_worlds_own_target():
             assert distance == pytest.approx(hit.distance, abs=1e-9)
             agreed += 1
     assert agreed > 100
+
+
+def test_what_the_pointer_names_is_drawn_where_it_says():
+    renderer = Renderer(SCREEN)
+    checked = 0
+    for seed in range(6):
+        env = world_with({"mobs": [["cow", 5], ["sheep", 7]]}, seed)
+        pointer = env.interface("pointer")
+        for _ in range(3):
+            env.tick(RawTick((), (), (240, 0)))
+            renderer.render(env.world)
+            for thing in pointer._things():
+                rect = pointer._project(thing)
+                if rect is None or shapes.is_crossed(thing.name):
+                    continue
+                x, y = rect.center
+                want = env.world.grid.index(*thing.cell) if thing.kind == "block" else -2
+                assert renderer.picked[y, x] == want, thing
+                checked += 1
+    assert checked > 30
 
 
 def test_every_block_is_drawn_inside_its_outline():
@@ -298,7 +319,7 @@ def test_every_size_shows_the_same_screen():
 def test_a_picture_depends_on_the_state_alone():
     code = """
 import hashlib
-from crossagent.plugin import Task
+from crossagent.plugin import RawTick, Task
 from crossagent_craftworld import palette
 from crossagent_craftworld.env import CraftWorld
 palette.intern("lantern"), palette.intern("oak_stairs")  # other ids than elsewhere
@@ -384,3 +405,47 @@ def test_light_falls_spreads_and_stops():
     assert level(2, 1, 2) == (0, 14)
     assert level(5, 1, 4) == (0, 9)
     assert level(4, 4, 4) == (0, 0)
+
+
+def test_tasks_of_every_kind_can_be_drawn():
+    env = CraftWorld(observation="pixels", image_size=(64, 64), terrain="biomes", level=3, day_night=True, hunger=True)
+    tasks = [task for task in suite().tasks() if task.solvable][::31]
+    assert len({task.category for task in tasks}) == 5
+    for seed, task in enumerate(tasks):
+        env.reset(task, seed)
+        env.tick(RawTick(("w",), ("left",), (0, 60)))
+        assert env.observe().image.std() > 5, task.name
+
+
+def test_building_the_environment_compiles_all_that_a_picture_needs():
+    code = """
+from crossagent_craftworld.env import CraftWorld
+from crossagent_craftworld.suite import suite
+env = CraftWorld(observation="pixels", image_size=(64, 64))
+from crossagent_craftworld.render import kernel
+functions = [kernel.spread_light, kernel.entities, kernel.cast, kernel.lay_over, kernel.resize]
+before = [f.signatures for f in functions]
+env.reset(suite().tasks()[5], 0)
+env.world.inventory.open("inventory")
+env.observe()
+print([f.signatures for f in functions] == before, [len(s) for s in before])
+"""
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=paths, check=True)
+    assert out.stdout == "True [1, 1, 1, 1, 1]\n"
+
+
+@pytest.mark.slow
+def test_it_works_where_nothing_can_be_cached():
+    code = """
+import numba.core.caching as caching
+caching.CacheImpl._locator_classes = []
+from crossagent_craftworld.render.renderer import Renderer
+from crossagent_craftworld.env import CraftWorld
+from crossagent_craftworld.suite import suite
+env = CraftWorld(observation="pixels", image_size=(64, 64))
+print(env.reset(suite().tasks()[5], 0).image.shape)
+"""
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=paths, check=True)
+    assert out.stdout == "(64, 64, 3)\n"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck
+from crossagent.envs.failures import check_acted, check_started
 from crossagent.envs.recording import MIXED, Demonstration, DemoTurn, order_of_choice, with_feedback
 from crossagent.errors import PluginError
 from crossagent.spaces import ActionSpace, ActionSpaceSpec, CostRule, SpaceSet
@@ -87,6 +88,14 @@ class LoweredAction(NamedTuple):
     """Parts of the text: (name, character)."""
 
 
+class Replayed(NamedTuple):
+    """An episode that was executed once more."""
+
+    started: Started
+    acted: tuple[Acted, ...]
+    """Of each text, up to the one that ended the episode."""
+
+
 class Described(NamedTuple):
     """What a prompt and a tokenizer need to know of the spaces in this world; each mapping in the recipe's order."""
 
@@ -127,14 +136,15 @@ class World:
     """
 
     def __init__(
-        self, config: WorldConfig, spaces: SpaceSet | None = None, beat: Callable[[], None] = lambda: None
+        self, config: WorldConfig, spaces: SpaceSet | None = None, beat: Callable[[bool], None] = lambda starting: None
     ) -> None:
         """Build the environment.
 
         Args:
             config: What to build.
             spaces: The spaces of this process, when they are built already.
-            beat: Called before every turn, to show that a long call is alive.
+            beat: Called before every turn (with False) and every start of an episode (True), to show that a long call is
+                alive.
         """
         self.config = config
         self.spaces = build_spaces(config) if spaces is None else spaces
@@ -155,9 +165,10 @@ class World:
                 self.env.close()
             self.env = build_environment(self.config)
         self._broken = True
-        self._beat()
+        self._beat(True)
         self._observation = self.env.reset(task, seed)
         started = Started(self._observation, self.env.state_hash(), self.env.anchor_key())
+        check_started(*started)
         self._task, self._live, self._broken = task, True, False
         return started
 
@@ -170,11 +181,12 @@ class World:
 
         Raises:
             RuntimeError: No episode is going on here.
+            Garbage: The environment or the space gave what the contract does not allow.
         """
         if not self._live:
             raise RuntimeError("no episode is going on in this world: it ended, it broke, or it never began; reset it")
         self._live, self._broken = False, True
-        self._beat()
+        self._beat(False)
         env = self.env
         space, action = self.spaces.decode(text, allowed)
         if isinstance(action, InvalidAction):
@@ -210,10 +222,12 @@ class World:
                 terminated=outcome.terminated,
                 truncated=outcome.truncated,
                 success=env.success,
-                observation=_told(outcome.observation, "", outcome.error),
+                observation=outcome.observation,
                 anchor_key=env.anchor_key(),
                 segments=self.spaces.segments(text),
             )
+            check_acted(acted)
+            acted = acted._replace(observation=_told(acted.observation, "", acted.error))
         self._broken = False
         self._live = not (acted.terminated or acted.truncated)
         return acted
@@ -274,6 +288,16 @@ class World:
             end=end,
         )
 
+    def replay(self, task: Task, seed: int, texts: Sequence[str], allowed: Sequence[str] | None = None) -> Replayed:
+        """Execute an episode once more, from its start; ends early where the episode is over before the last text."""
+        started, acted = self.reset(task, seed), []
+        for text in texts:
+            if not self._live:
+                break
+            acted.append(self.act(text, allowed))
+        self._live = False
+        return Replayed(started, tuple(acted))
+
     def lower(
         self, task: Task, seed: int, prefix: Sequence[str], texts: Sequence[str], horizon: int = 1
     ) -> tuple[LoweredAction, ...]:
@@ -300,7 +324,7 @@ class World:
         lowered: dict[str, LoweredAction] = {}
         for text in texts:
             if text not in lowered:
-                self._beat()
+                self._beat(False)
                 lowered[text] = self._lower(text, horizon)
         self._broken = False
         self._replayed = (task.name, seed, prefix)

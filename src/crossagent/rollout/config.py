@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from crossagent.declarations import BUILT_IN_SAMPLERS
-from crossagent.errors import RecipeError
+from crossagent.errors import RecipeError, lookup
 
+Schedule = Literal["halves", "lockstep", "async"]
+"""Who is sampled when; see :mod:`crossagent.rollout.loop`."""
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 NOT_OFFERED: Mapping[str, str] = MappingProxyType(
     {
         name: f"{name} is not offered in training: it makes the sampler another policy than the one whose log-probs are "
@@ -43,19 +46,41 @@ class RolloutConfig:
     worlds_per_worker: int = 32
     """Worlds in each of them; workers × worlds_per_worker episodes are played at a time."""
     timeout_s: float = 30.0
-    """A world that shows no sign of life for so long has hung; its episode is dropped and its worker replaced."""
+    """A turn that takes longer has hung; its episode is dropped and its worker replaced."""
+    reset_timeout_s: float | None = None
+    """The same for the start of an episode; none: ``timeout_s``."""
+    memory_mb: int = 0
+    """Resident MiB of a worker beyond which it is replaced, and the episode dropped that made it grow most; 0: no limit."""
+    retries: int = 3
+    """How often an episode is begun again, from its seed in a fresh world, that was lost to no fault of its own."""
+    max_failed: float = 0.5
+    """Share of the episodes of one iteration or evaluation that may be lost; more abort the run. 1: never."""
+    schedule: str = "halves"
+    """Who is sampled when, in training. ``halves``: half the episodes, while the worlds of the other half act; the same bits
+    for any number of workers. ``lockstep``: all, then all act. ``async``: whatever has arrived; equal distributions only, so
+    it needs ``trainer.deterministic: false``. Evaluations play ``halves`` where this says ``async``."""
     max_new_tokens: int = 24
     """Longest response; one that is longer is cut, which ends its trajectory."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
-    NOT_OFFERED: ClassVar[Mapping[str, str]] = NOT_OFFERED
+    NOT_OFFERED: ClassVar[Mapping[str, str]] = {
+        **NOT_OFFERED,
+        "async": "it is a schedule: rollout.schedule=async",
+    }
 
     def __post_init__(self) -> None:
         for key, ok, expected in (
             ("workers", self.workers >= 0, "≥ 0"),
             ("worlds_per_worker", self.worlds_per_worker >= 1, "≥ 1"),
             ("timeout_s", self.timeout_s > 0, "> 0"),
+            ("reset_timeout_s", self.reset_timeout_s is None or self.reset_timeout_s > 0, "> 0, or null"),
+            ("memory_mb", self.memory_mb >= 0, "≥ 0"),
+            ("retries", self.retries >= 0, "≥ 0"),
+            ("max_failed", 0 <= self.max_failed <= 1, "0 to 1"),
             ("max_new_tokens", self.max_new_tokens >= 2, "≥ 2: one token and the end of turn"),
         ):
             if not ok:
                 raise RecipeError(f"rollout.{key}: got {getattr(self, key)}; expected {expected}")
+        lookup(self.schedule, dict.fromkeys(SCHEDULES, True), "rollout.schedule:", RecipeError)
+        if self.workers == 0 and self.memory_mb:
+            raise RecipeError("rollout.memory_mb: needs rollout.workers ≥ 1: worlds in the main process have no limit")

@@ -1,20 +1,28 @@
 """The turn loop: episodes in, trajectories out.
 
-All living episodes take their turns in lock-step: one batch of prompts is sampled, then every world acts. Which rows a
-batch holds follows from the episodes and the number of worlds alone, each row is sampled with a seed of its own, and a
-world's result depends on nothing but its episode: so trajectories are the same for any number of workers.
+The population is two halves that take turns (schedule ``halves``): while the worlds of one act, the other is sampled.
+Which rows a batch holds follows from the episodes, their endings and the number of worlds alone, each row is sampled with
+a seed of its own, and a world's result depends on nothing but its episode: so trajectories are the same for any number of
+workers, however fast each is. ``lockstep`` is one population without overlap; ``async`` samples whatever has arrived, and
+promises equal distributions only.
+
+An episode that the infrastructure lost is begun again from its seed, a few times; never continued in another world.
 """
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.envs.worker import Call, EnvFailure, Job, WorkerPool
 from crossagent.envs.world import Acted
+from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
+from crossagent.rollout.config import SCHEDULES
 from crossagent.rollout.explore import draw_space, header_logprobs
 from crossagent.rollout.images import png
 from crossagent.rollout.segments import token_segments
@@ -22,6 +30,7 @@ from crossagent.seeding import derive
 from crossagent.spaces import CostRule
 from crossagent.types import Group, Observation, StopReason, Task, Trajectory, Turn
 
+logger = logging.getLogger(__name__)
 CUT = "cut at the token limit"
 """Why the last turn of a trajectory that ended with ``StopReason.cut`` is invalid."""
 
@@ -67,19 +76,24 @@ class Episode:
 
 @dataclass
 class Timing:
-    """Where the time of :func:`play` went, in seconds; adds up over calls."""
+    """Where the time of :func:`play` went, in seconds, and what broke; adds up over calls."""
 
     generate_s: float = 0.0
     environment_s: float = 0.0
+    """Waiting for worlds, while nothing was sampled."""
     turns: int = 0
     sampled_tokens: int = 0
+    retried: int = 0
+    """Episodes begun again."""
+    faults: Counter[str] = field(default_factory=Counter)
+    """Failed attempts by whose fault it was; see :mod:`crossagent.envs.failures`."""
 
 
 class _Live:
     """An episode in progress."""
 
-    def __init__(self, episode: Episode, slot: int) -> None:
-        self.episode, self.slot = episode, slot
+    def __init__(self, episode: Episode, slot: int, attempt: int) -> None:
+        self.episode, self.slot, self.attempt = episode, slot, attempt
         self.turns: list[Turn] = []
         self.history: list[tuple[str, tuple[int, ...]]] = []
         self.observation = self.anchor_key = self.state_hash = ""
@@ -125,46 +139,41 @@ def play(
     step: int,
     progress: Callable[[Sequence[Trajectory]], None] | None = None,
     timing: Timing | None = None,
+    schedule: str = "halves",
 ) -> list[Trajectory]:
     """Play episodes to their end and return one trajectory each, sorted by (group, member).
 
-    A world that breaks ends its trajectory with ``StopReason.failure``; nothing is retried, the caller drops and counts
-    (:func:`groups_of`).
+    A world that breaks ends its trajectory with ``StopReason.failure``, unless the fault is the infrastructure's: then the
+    episode is begun again, ``pool.retries`` times at most. The caller drops failures and counts them (:func:`groups_of`).
 
     Args:
         episodes: Any number; those that find no free world begin when one ends. (group, member) pairs are unique.
         pool: The worlds.
-        sampler: Called once per turn with all living episodes, in the order of ``episodes``.
+        sampler: Called with the living episodes of a half (lockstep: of all), in the order of ``episodes``.
         prompt: Writes prompts and reads responses.
         params: How to sample.
         seed: The run's.
         step: Of the run; each response's seed derives from (seed, step, group, member, turn).
         progress: Called with the trajectories that have just ended, failures included.
         timing: Counters to add to.
+        schedule: Who is sampled when; see the module's first lines.
+
+    Raises:
+        CrossAgentError: More than ``pool.max_failed`` of the episodes were lost.
     """
     keys = [(e.group, e.member) for e in episodes]
     if len(set(keys)) != len(keys):
         raise ValueError("play: two episodes have the same (group, member); their responses would share seeds")
-    timing = timing or Timing()
     forget(sampler)
-    waiting, free = list(reversed(episodes)), list(range(pool.slots - 1, -1, -1))
-    live: list[_Live] = []
-    done: list[Trajectory] = []
-    while live or waiting:
-        ended: list[Trajectory] = []
-        begun = [_Live(waiting.pop(), free.pop()) for _ in range(min(len(waiting), len(free)))]
-        survivors = _begin(begun, pool, timing, ended)
-        free += [s.slot for s in reversed(begun) if s not in survivors]
-        live += survivors
-        samples = _sample(live, sampler, prompt, params, seed, step, timing)
-        going = _act(live, samples, pool, prompt, timing, ended)
-        free += [s.slot for s in reversed(live) if s not in going]
-        live = going
-        done += ended
-        if progress is not None and ended:
-            progress(ended)
+    table = _Table(episodes, pool, sampler, prompt, params, seed, step, progress, timing or Timing())
+    if schedule not in SCHEDULES:
+        raise ValueError(f"play: got schedule {schedule!r}; expected one of {', '.join(SCHEDULES)}")
+    if schedule == "async":
+        table.play_by_arrival()
+    else:
+        table.play_in_turns(parts=2 if schedule == "halves" else 1)
     forget(sampler)
-    return sorted(done, key=lambda t: (t.group, t.member))
+    return sorted(table.done, key=lambda t: (t.group, t.member))
 
 
 def forget(sampler: Sampler) -> None:
@@ -204,100 +213,256 @@ def groups_of(trajectories: Sequence[Trajectory], smallest: int = 2) -> tuple[li
     return groups, dropped
 
 
-def _begin(begun: list[_Live], pool: WorkerPool, timing: Timing, ended: list[Trajectory]) -> list[_Live]:
-    """Reset the worlds of new episodes; return those that started."""
-    if not begun:
-        return []
-    before = time.perf_counter()
-    answers = pool.call_many("reset", [(s.slot, (s.episode.task, s.episode.seed)) for s in begun])
-    timing.environment_s += time.perf_counter() - before
-    started = []
-    for state, answer in zip(begun, answers, strict=True):
+@dataclass
+class _Part:
+    """A part of the population, that is sampled together."""
+
+    free: list[int]
+    """Slots, the next one last."""
+    starting: list[_Live] = field(default_factory=list)
+    live: list[_Live] = field(default_factory=list)
+    acting: list[_Said] = field(default_factory=list)
+    """Of those that live, what each said; its world is at it."""
+    resets: Call | None = None
+    acts: Call | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not self.live and not self.starting
+
+
+@dataclass
+class _Said:
+    """One response, and the episode that it is of."""
+
+    state: _Live
+    request: SampleRequest
+    sample: Sample
+    text: str
+
+
+class _Table:
+    """The episodes of one call of :func:`play`."""
+
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        pool: WorkerPool,
+        sampler: Sampler,
+        prompt: PromptLike,
+        params: SamplingParams,
+        seed: int,
+        step: int,
+        progress: Callable[[Sequence[Trajectory]], None] | None,
+        timing: Timing,
+    ) -> None:
+        self.waiting = deque((episode, 0) for episode in episodes)
+        self.done: list[Trajectory] = []
+        self._ended: list[Trajectory] = []
+        self._wanted, self._failed = len(episodes), Counter[str]()
+        self.pool, self.sampler, self.prompt, self.params = pool, sampler, prompt, params
+        self.seed, self.step, self.progress, self.timing = seed, step, progress, timing
+
+    # -- schedules -------------------------------------------------------------------------------------------------
+    def play_in_turns(self, parts: int) -> None:
+        """Let the parts take turns: collect what the worlds of one did, sample it, let its worlds act, go on."""
+        population = [_Part(slots) for slots in self._deal(parts)]
+        for part in population:
+            self._begin(part)
+        while self.waiting or not all(part.empty for part in population):
+            for part in population:
+                self._collect(part)
+                self._begin(part)
+                if len(population) == 1:
+                    self._collect(part)  # nobody else is sampled meanwhile, so new episodes need not wait a turn
+                part.acting = self._sample(part.live)
+                self._stop_cut(part)
+                part.acts = self._submit("act", [_said(said) for said in part.acting])
+                self._report()
+
+    def play_by_arrival(self) -> None:
+        """Sample whatever has arrived; every world goes on by itself."""
+        free = list(range(self.pool.slots - 1, -1, -1))
+        flying: dict[Call, _Live | _Said] = {}
+        while self.waiting or flying:
+            while self.waiting and free:
+                state = self._seat(free)
+                flying[self._submit("reset", [_start(state)])] = state
+            before = time.perf_counter()
+            arrived = self.pool.wait(list(flying))
+            self.timing.environment_s += time.perf_counter() - before
+            ready: list[_Live] = []
+            for call in arrived:
+                what, (answer,) = flying.pop(call), call.results
+                state = what.state if isinstance(what, _Said) else what
+                goes_on = self._acted(what, answer) if isinstance(what, _Said) else self._started(what, answer)
+                if goes_on and not self._lost(state):
+                    ready.append(state)
+                else:
+                    free.append(state.slot)
+            ready.sort(key=lambda s: (s.episode.group, s.episode.member))
+            for said in self._sample(ready):
+                if said.sample.finish_reason == "length":
+                    self._acted(said, None)
+                    free.append(said.state.slot)
+                else:
+                    flying[self._submit("act", [_said(said)])] = said
+            self._report()
+
+    def _deal(self, parts: int) -> list[list[int]]:
+        """Return the slots of each part, the first one last; groups stay whole where there is a world for every episode."""
+        slots = min(self.pool.slots, self._wanted)
+        first = -(-slots // parts)
+        if slots == self._wanted:
+            groups = [episode.group for episode, _ in self.waiting]
+            edges = [i for i in range(1, slots) if groups[i] != groups[i - 1]]
+            nearest = min(edges, key=lambda i: (abs(i - first), i), default=first)
+            first = nearest if 4 * abs(nearest - first) <= slots else first
+        if parts == 1 or first >= slots:
+            return [list(range(slots - 1, -1, -1))]
+        return [list(range(first - 1, -1, -1)), list(range(slots - 1, first - 1, -1))]
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+    def _submit(self, method: str, jobs: Sequence[Job]) -> Call:
+        before = time.perf_counter()
+        call = self.pool.submit(method, jobs)  # a pool without workers does it here and now
+        self.timing.environment_s += time.perf_counter() - before
+        return call
+
+    def _seat(self, free: list[int]) -> _Live:
+        episode, attempt = self.waiting.popleft()
+        return _Live(episode, free.pop(), attempt)
+
+    def _begin(self, part: _Part) -> None:
+        """Let the worlds of new episodes begin; they join the part when it is collected next."""
+        part.starting = []
+        while self.waiting and part.free:
+            part.starting.append(self._seat(part.free))
+        part.resets = self._submit("reset", [_start(state) for state in part.starting])
+
+    def _collect(self, part: _Part) -> None:
+        """Take what the worlds of a part have done; what is left of it lives."""
+        before = time.perf_counter()
+        acted = self.pool.finish(part.acts) if part.acts is not None else []
+        started = self.pool.finish(part.resets) if part.resets is not None else []
+        self.timing.environment_s += time.perf_counter() - before
+        going = part.live if part.acts is None else []
+        going += [s.state for s, answer in zip(part.acting, acted, strict=True) if self._acted(s, answer)]
+        going += [s for s, answer in zip(part.starting, started, strict=True) if self._started(s, answer)]
+        going = [s for s in going if not self._lost(s)]
+        part.free += [s.slot for s in reversed([*(s.state for s in part.acting), *part.starting]) if s not in going]
+        part.live, part.acting, part.starting, part.acts, part.resets = going, [], [], None, None
+
+    def _stop_cut(self, part: _Part) -> None:
+        """End the episodes whose response was cut at the token limit: there is nothing to execute."""
+        cut = [said for said in part.acting if said.sample.finish_reason == "length"]
+        for said in cut:
+            self._acted(said, None)
+        part.free += [said.state.slot for said in reversed(cut)]
+        part.live = [said.state for said in part.acting if said not in cut]
+        part.acting = [said for said in part.acting if said not in cut]
+
+    def _sample(self, live: list[_Live]) -> list[_Said]:
+        """Sample one response for each of these episodes."""
+        if not live:
+            return []
+        before = time.perf_counter()
+        requests = [
+            SampleRequest(
+                prompt_ids=self.prompt.prompt_ids(
+                    s.episode.task.instruction, s.episode.spaces, s.history, s.observation
+                ),
+                seed=derive(self.seed, "sample", self.step, s.episode.group, s.episode.member, len(s.turns)),
+                forced_ids=self._header(s),
+                watched_ids=() if s.exploring else space_openings(self.prompt, s.episode.spaces),
+            )
+            for s in live
+        ]
+        samples = self.sampler.sample(requests, self.params)
+        timing = self.timing
+        timing.generate_s += time.perf_counter() - before
+        timing.turns += len(samples)
+        timing.sampled_tokens += sum(len(s.response_ids) for s in samples) - sum(len(r.forced_ids) for r in requests)
+        texts = [self.prompt.decode(sample.response_ids) for sample in samples]
+        return [_Said(*row) for row in zip(live, requests, samples, texts, strict=True)]
+
+    def _header(self, state: _Live) -> tuple[int, ...]:
+        """Return the header that is not the policy's to choose in this turn: of the only space, or of the one to explore."""
+        episode = state.episode
+        if len(episode.spaces) == 1:
+            return self.prompt.forced_ids(episode.spaces[0])
+        if not state.exploring:
+            return ()
+        place = (self.seed, self.step, episode.group, episode.member, len(state.turns))
+        return self.prompt.forced_ids(draw_space(episode.spaces, *place))
+
+    def _started(self, state: _Live, answer: Any) -> bool:
+        """Take the start of an episode; return whether it goes on."""
         if isinstance(answer, EnvFailure):
-            ended.append(state.finish(StopReason.failure, str(answer)))
-            continue
+            self._broke(state, answer)
+            return False
         state.see(answer.observation)
         state.state_hash, state.anchor_key = answer.state_hash, answer.anchor_key
-        started.append(state)
-    return started
+        return True
 
+    def _lost(self, state: _Live) -> bool:
+        """Return whether the world of a living episode is known to be gone: then there is nothing to sample for."""
+        failure = self.pool.lost(state.slot)
+        if failure is not None:
+            self._broke(state, failure)
+        return failure is not None
 
-def _sample(
-    live: list[_Live],
-    sampler: Sampler,
-    prompt: PromptLike,
-    params: SamplingParams,
-    seed: int,
-    step: int,
-    timing: Timing,
-) -> list[tuple[SampleRequest, Sample]]:
-    """Sample one response for each living episode."""
-    if not live:
-        return []
-    before = time.perf_counter()
-    requests = [
-        SampleRequest(
-            prompt_ids=prompt.prompt_ids(s.episode.task.instruction, s.episode.spaces, s.history, s.observation),
-            seed=derive(seed, "sample", step, s.episode.group, s.episode.member, len(s.turns)),
-            forced_ids=_header(s, prompt, seed, step),
-            watched_ids=() if s.exploring else space_openings(prompt, s.episode.spaces),
-        )
-        for s in live
-    ]
-    samples = sampler.sample(requests, params)
-    timing.generate_s += time.perf_counter() - before
-    timing.turns += len(samples)
-    timing.sampled_tokens += sum(len(s.response_ids) for s in samples) - sum(len(r.forced_ids) for r in requests)
-    return list(zip(requests, samples, strict=True))
-
-
-def _header(state: _Live, prompt: PromptLike, seed: int, step: int) -> tuple[int, ...]:
-    """Return the header that is not the policy's to choose in this turn: of the only space, or of the one to explore."""
-    episode = state.episode
-    if len(episode.spaces) == 1:
-        return prompt.forced_ids(episode.spaces[0])
-    if not state.exploring:
-        return ()
-    return prompt.forced_ids(draw_space(episode.spaces, seed, step, episode.group, episode.member, len(state.turns)))
-
-
-def _act(
-    live: list[_Live],
-    samples: list[tuple[SampleRequest, Sample]],
-    pool: WorkerPool,
-    prompt: PromptLike,
-    timing: Timing,
-    ended: list[Trajectory],
-) -> list[_Live]:
-    """Let every world do what its policy said; return the episodes that go on."""
-    texts = [prompt.decode(sample.response_ids) for _, sample in samples]
-    jobs = [
-        (s.slot, (text, s.episode.spaces))
-        for s, text, (_, sample) in zip(live, texts, samples, strict=True)
-        if sample.finish_reason == "stop"
-    ]
-    before = time.perf_counter()
-    answers = iter(pool.call_many("act", jobs) if jobs else [])
-    timing.environment_s += time.perf_counter() - before
-    going = []
-    for state, text, (request, sample) in zip(live, texts, samples, strict=True):
-        cut = sample.finish_reason == "length"
-        answer: Acted | EnvFailure | None = None if cut else next(answers)
+    def _acted(self, said: _Said, answer: Acted | EnvFailure | None) -> bool:
+        """Take what a response did, None where it was cut; return whether the episode goes on."""
+        state = said.state
         if isinstance(answer, EnvFailure):
-            ended.append(state.finish(StopReason.failure, str(answer)))
-            continue
-        state.turns.append(_turn(state, request, sample, text, answer, prompt, pool.config.costs))
+            self._broke(state, answer)
+            return False
+        state.turns.append(
+            _turn(state, said.request, said.sample, said.text, answer, self.prompt, self.pool.config.costs)
+        )
         reason = _stop(state, answer)
         if answer is not None:
             state.success = answer.success
-            state.history.append((state.observation, sample.response_ids))
+            state.history.append((state.observation, said.sample.response_ids))
             state.see(answer.observation)
             state.anchor_key = answer.anchor_key
-        if reason is None:
-            going.append(state)
-        else:
-            ended.append(state.finish(reason))
-    return going
+        if reason is not None:
+            self._ended.append(state.finish(reason))
+        return reason is None
+
+    def _broke(self, state: _Live, failure: EnvFailure) -> None:
+        """Begin an episode again, or drop it; and stop when too many are dropped."""
+        self.timing.faults[failure.fault] += 1
+        if failure.retried and state.attempt < self.pool.retries:
+            logger.warning("begun again: task %r, seed %d (%s)", state.episode.task.name, state.episode.seed, failure)
+            self.timing.retried += 1
+            self.waiting.appendleft((state.episode, state.attempt + 1))
+            return
+        self._ended.append(state.finish(StopReason.failure, str(failure)))
+        self._failed[f"{failure.kind}: {failure.reason}"] += 1
+        lost = sum(self._failed.values())
+        if lost > self.pool.max_failed * self._wanted:
+            often = "; ".join(f"{reason} ({count}×)" for reason, count in self._failed.most_common(3))
+            raise CrossAgentError(
+                f"{lost} of {self._wanted} episodes were lost to their worlds, which is more than rollout.max_failed="
+                f"{self.pool.max_failed:g} allows: {often}. Fix the environment, or go on with what is left: "
+                "rollout.max_failed=1"
+            )
+
+    def _report(self) -> None:
+        self.done += self._ended
+        if self.progress is not None and self._ended:
+            self.progress(self._ended)
+        self._ended = []
+
+
+def _start(state: _Live) -> Job:
+    return state.slot, (state.episode.task, state.episode.seed)
+
+
+def _said(said: _Said) -> Job:
+    return said.state.slot, (said.text, said.state.episode.spaces)
 
 
 def _stop(state: _Live, acted: Acted | None) -> StopReason | None:

@@ -1,15 +1,20 @@
 """Trajectories on disk: parquet, one row each, with the turns as a nested list that DuckDB and pandas can query.
 
-What has no fixed type (an action's payload, events) is a JSON string. A file is written whole or not at all, carries
-the number of its schema, and is never unpickled.
+What has no fixed type (an action's payload, events) is a JSON string. Images lie beside, ``step-000012.images.zip``: PNG files
+named by their content, so that equal ones are kept once; a turn names its own. Each step of training has files of its own,
+so a store only grows; a file is written whole or not at all, the images before what names them, so that a reader of a run
+that goes on finds both. Files carry the number of their schema and are never unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -22,8 +27,9 @@ import pyarrow.parquet as pq
 from crossagent.errors import DataError
 from crossagent.types import Event, StopReason, Trajectory, Turn
 
-SCHEMA_VERSION = 2
-"""2 added ``space_logprobs``, ``image`` and ``instruction``."""
+SCHEMA_VERSION = 3
+"""2 added ``space_logprobs``, ``image`` and ``instruction``; 3 keeps images in a file beside, not in ``image``."""
+_OLDER = (1, 2)
 _KEY = b"crossagent"
 _IDS = pa.list_(pa.int32())
 SEGMENTS = pa.list_(pa.struct({"name": pa.string(), "start": pa.int32()}))
@@ -49,7 +55,7 @@ _TURN = pa.struct(
         "events": pa.string(),
         "anchor_key": pa.string(),
         "space_logprobs": pa.list_(pa.float64()),
-        "image": pa.binary(),
+        "image": pa.string(),
     }
 )
 _TRAJECTORY = pa.schema(
@@ -78,22 +84,30 @@ def step_file(directory: Path | str, step: int) -> Path:
     return Path(directory) / f"step-{step:06d}.parquet"
 
 
+def images_file(path: Path | str) -> Path:
+    """Return the file of the images beside a file of trajectories."""
+    return Path(path).with_suffix(".images.zip")
+
+
 def save_trajectories(
     path: Path | str, trajectories: Sequence[Trajectory], meta: Mapping[str, Any] | None = None
 ) -> None:
-    """Write trajectories to a new file, atomically.
+    """Write trajectories to a new file, and their images beside it, each atomically.
 
     Args:
         path: Its directory is made when it is missing.
         trajectories: In the order they will be loaded in.
         meta: JSON-able, about all of them, e.g. stage and step.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    images: dict[str, bytes] = {}
     for trajectory in trajectories:
         row = {name: getattr(trajectory, name) for name in _TRAJECTORY_FIELDS}
         row["stop_reason"] = trajectory.stop_reason.value
-        row["turns"] = [_turn_row(turn) for turn in trajectory.turns]
+        row["turns"] = [_turn_row(turn, images) for turn in trajectory.turns]
         rows.append(row)
+    if images:
+        _write_whole(images_file(path), lambda temporary: _write_images(temporary, images))
     write_rows(path, rows, _TRAJECTORY, "trajectories", SCHEMA_VERSION, meta)
 
 
@@ -107,21 +121,27 @@ def load_trajectories(path: Path | str, groups: Collection[int] | None = None) -
         groups: Only these; None: all.
 
     Raises:
-        DataError: The file is missing, damaged, something else, or of another schema.
+        DataError: The file, or that of its images, is missing, damaged, something else, or of another schema.
     """
-    rows, _ = read_rows(path, "trajectories", SCHEMA_VERSION, older=(1,), groups=groups)
+    rows, _ = read_rows(path, "trajectories", SCHEMA_VERSION, older=_OLDER, groups=groups)
     try:
+        named = sorted(
+            {turn["image"] for row in rows for turn in row["turns"] if isinstance(turn.get("image"), str)} - {""}
+        )
+        images = _read_images(images_file(path), named) if named else {}
         return [
             Trajectory(
                 **{
                     **row,
-                    "turns": tuple(_turn_of(turn) for turn in row["turns"]),
+                    "turns": tuple(_turn_of(turn, images) for turn in row["turns"]),
                     "stop_reason": StopReason(row["stop_reason"]),
                     "spaces": tuple(row["spaces"]),
                 }
             )
             for row in rows
         ]
+    except DataError:
+        raise
     except (TypeError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not trajectories of schema {SCHEMA_VERSION}: {error}") from error
 
@@ -149,12 +169,15 @@ def write_rows(
     """Write rows as parquet (zstd) with a header naming kind and schema version; the file appears whole."""
     header = json.dumps({"kind": kind, "schema": version, "meta": dict(meta or {})})
     table = pa.Table.from_pylist(list(rows), schema=schema).replace_schema_metadata({_KEY: header.encode()})
-    path = Path(path)
+    _write_whole(Path(path), lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def _write_whole(path: Path, write: Callable[[str], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        pq.write_table(table, temporary, compression="zstd")
+        write(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
@@ -181,7 +204,8 @@ def read_rows(
         raise DataError(f"{path}: holds {header['kind']}; expected {kind}")
     if header["schema"] not in (version, *older):
         raise DataError(
-            f"{path}: {kind} of schema {header['schema']}; this version of crossagent reads schema {version}. "
+            f"{path}: {kind} of schema {header['schema']}; this version of crossagent reads schema "
+            f"{', '.join(map(str, sorted((version, *older))))}. "
             "Fix: write the file again, or read it with the version that wrote it."
         )
     try:
@@ -210,15 +234,43 @@ def _header(path: Path) -> tuple[dict[str, Any], pq.ParquetFile]:
         ) from error
 
 
-def _turn_row(turn: Turn) -> dict[str, Any]:
+def _write_images(path: str, images: Mapping[str, bytes]) -> None:
+    """Write PNG files into a zip, stored as they are (PNG is compressed), with a fixed date: equal images, equal bytes."""
+    with zipfile.ZipFile(path, "w") as file:
+        for name in sorted(images):
+            file.writestr(zipfile.ZipInfo(f"{name}.png"), images[name])
+
+
+def _read_images(path: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Return the images of these names."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return {name: file.read(f"{_image_name(name)}.png") for name in names}
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; the trajectories beside it have their images there") from error
+    except (KeyError, OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path}: damaged, or not the images of the trajectories beside it: {error}") from error
+
+
+def _image_name(name: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", name):
+        raise ValueError(f"{name!r} is no name of an image")
+    return name
+
+
+def _turn_row(turn: Turn, images: dict[str, bytes]) -> dict[str, Any]:
     row = {name: getattr(turn, name) for name in _TURN_FIELDS}
+    row["image"] = hashlib.blake2b(turn.image, digest_size=16).hexdigest() if turn.image else ""
+    if turn.image:
+        images[row["image"]] = turn.image
     row["payload"] = None if turn.payload is None else json.dumps(turn.payload)
     row["segments"] = segment_rows(turn.segments)
     row["events"] = json.dumps([asdict(event) for event in turn.events])
     return row
 
 
-def _turn_of(row: dict[str, Any]) -> Turn:
+def _turn_of(row: dict[str, Any], images: Mapping[str, bytes]) -> Turn:
+    image = row.get("image") or b""  # the bytes themselves, up to schema 2
     return Turn(
         **{
             **row,
@@ -229,6 +281,7 @@ def _turn_of(row: dict[str, Any]) -> Turn:
             "payload": None if row["payload"] is None else json.loads(row["payload"]),
             "events": tuple(Event(**event) for event in json.loads(row["events"])),
             "space_logprobs": tuple(row.get("space_logprobs", ())),
+            "image": images[image] if isinstance(image, str) else image,
         }
     )
 

@@ -10,10 +10,11 @@ Needs no plugin and no fixture; ``crossagent check NAME`` runs the same rules on
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
-from crossagent.plugin import ActionSpace, Environment, EnvironmentSpec, Sampler, TaskSuite
+from crossagent.plugin import ActionSpace, Environment, EnvironmentSpec, Sampler, TaskSuite, Unavailable
 from crossagent.registry import PluginSet, load_plugins
 from crossagent.testing.environment_case import EnvironmentCase, environment_case
 from crossagent.testing.environment_checks import ENVIRONMENT_RULES
@@ -46,7 +47,11 @@ def _tests(rules: Iterable[Rule[Any]]) -> Callable[[type], type]:
 def _test(rule: Rule[Any]) -> Callable[[Any], None]:
     def test(self: Any) -> None:
         __tracebackhide__ = True
-        report(run_rules([rule], self._case()))
+        try:
+            findings = run_rules([rule], self._case())
+        except Unavailable as error:
+            raise unittest.SkipTest(str(error)) from error
+        report(findings)
 
     test.__name__, test.__doc__ = f"test_{rule.__name__}", rule.__doc__
     return test

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from crossagent.plugin import Unavailable
+
 C = TypeVar("C")
 Case = TypeVar("Case", contravariant=True)
 _SHOWN = 3
@@ -45,6 +47,9 @@ def run_rules(rules: Sequence[Rule[C]], case: C) -> list[Finding]:
     """Run every rule; one that raises is itself a finding, so that no rule hides another.
 
     After one that does not end, the others are left out: they would not end either.
+
+    Raises:
+        Unavailable: The world cannot start on this machine.
     """
     findings: list[Finding] = []
     for rule in rules:
@@ -56,6 +61,8 @@ def run_rules(rules: Sequence[Rule[C]], case: C) -> list[Finding]:
                     messages.append(message)
                     if len(messages) == _SHOWN:
                         break
+        except Unavailable:
+            raise
         except Unchecked:
             continue
         except TooLong as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from crossagent.errors import CrossAgentError, PluginError, did_you_mean
-from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
+from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, Unavailable
 from crossagent.registry import PluginSet, check_pairing, clashing_header
 from crossagent.testing.environment_checks import check_environment
 from crossagent.testing.findings import Finding
@@ -12,15 +14,24 @@ from crossagent.testing.space_checks import check_action_space
 from crossagent.testing.toy import toy_environment
 
 
-def check_plugin(plugins: PluginSet, name: str, environment: str | None = None) -> list[Finding]:
+def check_plugin(
+    plugins: PluginSet, name: str, environment: str | None = None, left_out: list[str] | None = None
+) -> list[Finding]:
     """Check a space (on ``environment``, by default on every one that offers what it requires) or an environment.
+
+    Args:
+        plugins: What is installed.
+        name: Of the space or the environment.
+        environment: The one to check a space on.
+        left_out: Gets, of the environments nobody asked for, those that cannot start on this machine, with the reason.
 
     Raises:
         PluginError: There is no such plugin, it cannot be built, or no environment offers what the space requires.
+        Unavailable: The environment that was asked for cannot start on this machine.
     """
     if name in plugins.environments:
-        spec = plugins.environment(name)
-        return check_environment(plugins.build_environment(name), plugins.suite(name), spec)
+        with closing(plugins.build_environment(name)) as env:
+            return check_environment(env, plugins.suite(name), plugins.environment(name))
     _refuse_what_cannot_be_checked(plugins, name)
     spec_of_space = plugins.space(name)
     if environment is None:
@@ -49,8 +60,16 @@ def check_plugin(plugins: PluginSet, name: str, environment: str | None = None) 
             )
         )
     for env_name in names:
-        space, env, suite = plugins.build_space(name), plugins.build_environment(env_name), plugins.suite(env_name)
-        found = check_action_space(space, env, some_tasks(suite))
+        space, suite = plugins.build_space(name), plugins.suite(env_name)
+        try:
+            with closing(plugins.build_environment(env_name)) as env:
+                found = check_action_space(space, env, some_tasks(suite))
+        except Unavailable as error:
+            if environment is not None:
+                raise
+            if left_out is not None:
+                left_out.append(str(error))
+            continue
         findings += [Finding(f"{f.rule} (on {env_name})", f.message) for f in found]
     return findings
 

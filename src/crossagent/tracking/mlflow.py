@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossagent.rollout.store import save_trajectories
+from crossagent.rollout.store import images_file, save_trajectories
 from crossagent.tracking import traces
 from crossagent.tracking.mlflow_sink import import_mlflow
 from crossagent.tracking.sender import SYNC, Sender
@@ -180,6 +180,9 @@ class Tracker:
         save_trajectories(path, [trajectories[i] for i in traces.sample(trajectories, count)], dict(tags))
         where = os.path.relpath(path, self._directory)
         self._spool.append("artifact", run, path=where, folder="trajectories")
+        if images_file(path).is_file():
+            images = os.path.relpath(images_file(path), self._directory)
+            self._spool.append("artifact", run, path=images, folder="trajectories")
         self._spool.append("traces", run, path=where, weights=dict(weights), tags=dict(tags))
 
     def end(self, run: str = "", status: str = "FINISHED") -> None:

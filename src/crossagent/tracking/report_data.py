@@ -55,7 +55,7 @@ def collect(run: Path) -> dict[str, Any]:
     ``name, directory, complete, recipe_sha256, versions, recipe`` · ``stages``: name, seconds of training and of evaluation,
     suite → agent → cell with categories · ``experts``: suite → interface → cell · ``curves``: stage → metric → [step, value] ·
     ``phases`` and ``failures``: stage → suite → see :func:`phases_of`, :func:`failures_of` ·
-    ``dropped``: stage → ``played`` and ``causes`` of what did not train · ``time``: stage → seconds per part.
+    ``dropped``: stage → see :func:`_dropped` · ``time``: stage → seconds per part.
 
     Raises:
         DataError: The directory is no run of ours.
@@ -181,15 +181,20 @@ def _shares(phases: Mapping[str, Counter[str]], spaces: Sequence[str]) -> list[d
 
 
 def _dropped(metrics: Path) -> dict[str, Any]:
-    """Return how many trajectories a stage ``played``, and the ``causes`` (cause → number) of those that did not train."""
+    """Return how many trajectories a stage ``played``, the ``causes`` (cause → number) of those that did not train, the ``faults``
+    (whose → number) of all attempts that failed, and how many were ``retried``.
+    """
     totals = {name: round(sum(value for _, value in points)) for name, points in read_metrics(metrics).items()}
     causes = {name.removeprefix("dropped/"): count for name, count in totals.items() if name.startswith("dropped/")}
     if not causes:
         return {}
+    faults = {name.removeprefix("fault/"): count for name, count in totals.items() if name.startswith("fault/")}
     order = [*DROPPED, *sorted(causes.keys() - DROPPED.keys())]
     return {
         "played": totals.get("rollout/trajectories", 0),
         "causes": {cause: causes[cause] for cause in order if causes.get(cause)},
+        "faults": {fault: count for fault, count in faults.items() if count},
+        "retried": totals.get("rollout/retried", 0),
     }
 
 

@@ -229,6 +229,14 @@ def _left_out(run: Mapping[str, Any]) -> Section:
             for cause, count in found["causes"].items()
         ]
         section.tables.append(Table("By cause", ["stage", "cause", "trajectories", "of those played"], rows, text=2))
+    if any(found["faults"] for found in run["dropped"].values()):
+        names = unique(name for found in run["dropped"].values() for name in found["faults"])
+        rows = [
+            [stage, *(found["faults"].get(name, 0) for name in names), found["retried"]]
+            for stage, found in run["dropped"].items()
+        ]
+        caption = "Attempts that failed, by whose fault; retried: begun again, and in no other number"
+        section.tables.append(Table(caption, ["stage", *names, "retried"], rows))
     return section
 
 

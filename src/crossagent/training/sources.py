@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from crossagent.algorithms import live_groups, overlong_penalty
+from crossagent.envs.failures import FAULTS
 from crossagent.envs.recording import Demonstration
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.errors import CrossAgentError, RecipeError
@@ -168,13 +169,17 @@ class MtrlSource:
         prompt: PromptLike,
         max_new_tokens: int,
         seed: int,
+        schedule: str = "halves",
     ) -> None:
-        """Play ``tasks`` in ``pool`` with ``sampler``; ``max_new_tokens`` holds where the config says 0."""
+        """Play ``tasks`` in ``pool`` with ``sampler``; ``max_new_tokens`` holds where the config says 0.
+
+        ``schedule`` is that of :func:`crossagent.rollout.loop.play`.
+        """
         self.config, self.spaces = config, tuple(spaces)
         self.weights: Mapping[str, float] = dict(weights)
         self.pool, self.sampler, self.prompt, self.seed = pool, sampler, prompt, seed
         self.params = SamplingParams(config.temperature, config.max_new_tokens or max_new_tokens)
-        self.picker = TaskPicker(tasks, config, seed)
+        self.picker, self.schedule = TaskPicker(tasks, config, seed), schedule
 
     def play(self, iteration: int) -> Played:
         """Play ``groups`` groups; replace those that cannot teach, ``resample_rounds`` times at most."""
@@ -182,6 +187,7 @@ class MtrlSource:
         trajectories: list[Trajectory] = []
         rewards: list[tuple[float, ...]] = []
         wanted, start, rounds, timing = c.groups, 0, 0, Timing()
+        restarts = self.pool.restarts
         while wanted > 0 and rounds <= c.resample_rounds:
             picked = self.picker.pick(iteration, start, wanted)
             allowed = [self._allowed(iteration * c.groups + start + k) for k in range(len(picked))]
@@ -208,6 +214,7 @@ class MtrlSource:
                 seed=self.seed,
                 step=iteration,
                 timing=timing,
+                schedule=self.schedule,
             )
             for k, index in enumerate(picked):
                 if allowed[k] != self.spaces:
@@ -223,6 +230,10 @@ class MtrlSource:
         metrics = {
             "rollout/groups": float(start),
             "rollout/resampled": float(start - c.groups),
+            "rollout/retried": float(timing.retried),
+            **{f"fault/{fault}": float(timing.faults[fault]) for fault in FAULTS},
+            "workers/restarts": float(self.pool.restarts - restarts),
+            "workers/memory_mb": sum(one.memory_mb for one in self.pool.health()),
             "time/generate": timing.generate_s,
             "time/environment": timing.environment_s,
         }

@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from crossagent_minecraft.node import Unavailable, missing, node, packages, sources
+from crossagent.plugin import Unavailable
+from crossagent_minecraft.node import missing, node, packages, sources
 
 MOST_MB = 150
 _VERSION = "1.16.5"

@@ -12,8 +12,9 @@ import tempfile
 import time
 from typing import Any, Literal
 
+from crossagent.plugin import Unavailable
 from crossagent_minecraft import facts
-from crossagent_minecraft.node import Unavailable, missing, node, packages, sources
+from crossagent_minecraft.node import missing, node, packages, sources
 
 PROTOCOL = 1
 _LONGEST = 16 * 1024 * 1024

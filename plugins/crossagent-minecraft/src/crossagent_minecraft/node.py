@@ -11,12 +11,10 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from crossagent.plugin import Unavailable
+
 LEAST = 20
 """Node's major version."""
-
-
-class Unavailable(RuntimeError):
-    """Something a world needs is not on this machine; ``str`` is one line with the fix."""
 
 
 def sources() -> Path:

@@ -7,6 +7,7 @@ reordering, so that the block in the middle of the picture is the block under th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -15,7 +16,14 @@ _SOLID, _PARTS, _CROSSED, _FLUID = 1, 2, 3, 4  # shapes.SOLID…; the compiler w
 FAR = 1e9
 _FACE_LIGHT = (0.62, 0.62, 0.5, 1.0, 0.8, 0.8)
 _OFFSETS = (0, 256, 320, 336, 340)
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+
+
+def _jit(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function at its first call, and keep the result beside it or in the user's cache, where one is writable."""
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # "no locator available": neither place can be written
+        return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 @_jit
@@ -467,10 +475,11 @@ def cast(  # type: ignore[no-untyped-def]
                                 dv = -dv
                             wu, wv = abs(u - 0.5), abs(v - 0.5)
                             va, vb, vc = lights[at0 + du], lights[at0 + dv], lights[at0 + du + dv]
-                            w0, w1, w2, w3 = (1 - wu) * (1 - wv), wu * (1 - wv), (1 - wu) * wv, wu * wv
-                            r = r * w0 + lut[va, 0] * w1 + lut[vb, 0] * w2 + lut[vc, 0] * w3
-                            g = g * w0 + lut[va, 1] * w1 + lut[vb, 1] * w2 + lut[vc, 1] * w3
-                            bl = bl * w0 + lut[va, 2] * w1 + lut[vb, 2] * w2 + lut[vc, 2] * w3
+                            if va != value or vb != value or vc != value:  # in the open they are all the same
+                                w0, w1, w2, w3 = (1 - wu) * (1 - wv), wu * (1 - wv), (1 - wu) * wv, wu * wv
+                                r = r * w0 + lut[va, 0] * w1 + lut[vb, 0] * w2 + lut[vc, 0] * w3
+                                g = g * w0 + lut[va, 1] * w1 + lut[vb, 1] * w2 + lut[vc, 1] * w3
+                                bl = bl * w0 + lut[va, 2] * w1 + lut[vb, 2] * w2 + lut[vc, 2] * w3
                         if cx == marked[0] and cy == marked[1] and cz == marked[2] and side < 6:
                             u, v = _uv(side, px, py, pz)
                             stage = marked[3]

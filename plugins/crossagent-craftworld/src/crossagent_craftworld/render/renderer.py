@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossagent_craftworld.grid import Grid
 from crossagent_craftworld.palette import FLUID
 from crossagent_craftworld.render import kernel, models, sprites
 from crossagent_craftworld.render.atlas import ATLAS
@@ -16,7 +18,6 @@ from crossagent_craftworld.render.paint import smooth
 from crossagent_minecraft_data.windows import SCREEN
 
 if TYPE_CHECKING:
-    from crossagent_craftworld.grid import Grid
     from crossagent_craftworld.world import World
 
 Floats = NDArray[np.float64]
@@ -88,6 +89,18 @@ class Renderer:
     def _boxes(self, prims: models.Prims, eye: Floats, frame: Floats, depth: Floats, colour: NDArray[np.uint8]) -> None:
         if prims.boxes:
             kernel.entities(*prims.arrays(), ATLAS.texels, eye, frame, self._tans, *self.size, depth, colour)
+
+    def warm(self) -> None:
+        """Compile what draws, or load it from numba's cache: some seconds on a machine where it never ran."""
+        colour, grid = np.zeros((self.size[1], self.size[0], 3), dtype=np.uint8), Grid(array("H", [0]), (1, 1, 1))
+        prims = models.Prims()
+        prims.add(models.BOX, (0.0, 0.0, 9.0), (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), np.eye(3), (0,) * 6, (1.0, 1.0, 1.0))
+        self._boxes(prims, np.zeros(3), np.eye(3), self._near, colour)
+        fog, nothing = np.array([1.0, 2.0]), np.full(4, -1)
+        self.blocks(grid, np.zeros(3), np.eye(3), np.zeros(17), np.ones((256, 3)), fog, nothing, colour)
+        layer = np.zeros((2, 2, 4), dtype=np.uint8)
+        kernel.resize(layer, layer[:1, :1].copy())
+        kernel.lay_over(layer, colour[:2, :2].copy())
 
     def _overlay(self, world: World) -> NDArray[np.uint8]:
         key = self._hud.key(world)

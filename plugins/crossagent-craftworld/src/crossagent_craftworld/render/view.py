@@ -21,7 +21,9 @@ SMALLEST, LARGEST = 64, 2048
 
 
 class View:
-    """Makes the observations of one environment. Nothing is compiled before the first picture."""
+    """Makes the observations of one environment. What draws is made ready here when it shows pixels, else at the first
+    picture: where it never ran it is compiled, which takes some seconds, and a worker's first world has the time.
+    """
 
     def __init__(self, kind: str = "text", size: Sequence[int] = SCREEN) -> None:
         """``size``: width and height of the picture. Raises ``ValueError`` for an unknown kind or another size."""
@@ -30,6 +32,8 @@ class View:
         self.kind = kind
         self.size = image_size(size)
         self._renderer: Renderer | None = None
+        if kind != "text":
+            self._ready().warm()
 
     def observe(self, world: World, quantum: int, limit: int) -> Observation:
         """Return the observation of a world; ``quantum`` and ``limit`` of the mouse, in pixels, are for the text."""
@@ -38,11 +42,14 @@ class View:
 
     def picture(self, world: World) -> NDArray[np.uint8]:
         """Return the picture [height, width, 3] of a world, whatever the kind of observation."""
+        return self._ready().render(world)
+
+    def _ready(self) -> Renderer:
         if self._renderer is None:
             from crossagent_craftworld.render.renderer import Renderer  # loads numba
 
             self._renderer = Renderer(self.size)
-        return self._renderer.render(world)
+        return self._renderer
 
 
 def image_size(size: Any) -> tuple[int, int]:

@@ -15,7 +15,7 @@ function el(tag, properties = {}, ...children) {
 }
 
 const fill = (node, ...children) => node.replaceChildren(...children.flat().filter(Boolean));
-const number = (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
+const number = (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−"));
 const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`);
 const plural = (count, word) => `${count} ${count === 1 ? word : word.endsWith("y") ? `${word.slice(0, -1)}ies` : `${word}s`}`;
 const outcomeWord = (success) => (success ? "✓ success" : "✗ no success");

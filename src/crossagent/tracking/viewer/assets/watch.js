@@ -1,7 +1,7 @@
 // The live page: asks for the run's state every two seconds and draws what has changed.
 const EVERY_MS = 2000;
 const SVG = "http://www.w3.org/2000/svg";
-const FIRST = ["success", "return", "loss", "reward", "share", "entropy", "kl", "cost", "clip", "ratio", "invalid"];
+const FIRST = ["eval/", "success", "return", "loss", "reward", "share", "entropy", "kl", "cost", "clip", "ratio", "invalid"];
 const PANELS = 12;
 const WORDS = { evaluated: "✓ trained and evaluated", trained: "✓ trained, being evaluated", training: "▶ in progress", waiting: "waiting" };
 let state = null;
