@@ -69,6 +69,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/viewer.py
 	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/pool.py
+	$(BIN)/python benchmarks/fault_storm.py
 	$(BIN)/python benchmarks/craftworld.py --json benchmarks/craftworld.json
 
 clean:
