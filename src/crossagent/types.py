@@ -49,6 +49,9 @@ class Event:
     name: str
     count: int = 1
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Event, (self.kind, self.name, self.count)
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -57,6 +60,9 @@ class Observation:
     text: str
     image: NDArray[np.uint8] | None = None
     """[height, width, 3], or None in an environment that shows text only."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Observation, (self.text, self.image)  # crosses a pipe every turn; several times as fast as the default
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Biomes, levels, day and night, and the long tasks."""
 
 import math
+import re
 from collections import Counter
 
 import pytest
 
-from crossagent.plugin import RawTick, SkillFailed, Task
+from crossagent.plugin import Action, RawTick, SkillFailed, Task
 from crossagent_craftworld import biomes, explore, night, sight, terrain
 from crossagent_craftworld.ceilings import installed_spaces, play
 from crossagent_craftworld.env import CraftWorld
@@ -234,3 +235,36 @@ def test_every_long_task_is_solved_from_three_seeds():
         if not play(env, spaces, EXPERTS, task, seed, "api").success
     ]  # fmt: skip
     assert len(lost) <= 1, lost
+
+
+# -- the text --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "options", [{}, {"level": 2, "terrain": "biomes", "hunger": True, "skills": "full"}, {"level": 3, "skills": "full"}]
+)
+def test_the_text_stays_within_150_tokens_through_whole_episodes(options):
+    """Pieces of letters, digits and signs, counted one each: more than OpenAI's cl100k makes of these texts (at most 113)."""
+    env, spaces, longest = CraftWorld(**options), installed_spaces(), 0
+    observe = env.observe
+
+    def counted():
+        nonlocal longest
+        seen = observe()
+        longest = max(longest, len(re.findall(r"[a-z]+|\d|-", seen.text)))
+        return seen
+
+    env.observe = counted
+    for task in [t for t in suite().tasks() if t.solvable][::60]:
+        play(env, spaces, EXPERTS, task, 3, "mixed")
+        counted()
+    assert 20 < longest <= 150
+
+
+def test_the_text_tells_a_failure_and_what_is_open():
+    env, spaces = CraftWorld(), installed_spaces()
+    env.reset(suite().get("craft_item:paper"), 1)
+    outcome = spaces["api"].executor.execute(Action("api", ("craft", "diamond")), env)
+    assert outcome.error
+    spaces["api"].executor.execute(Action("api", ("open", "inventory")), env)
+    words = env.observe().text.split()
+    assert words[:2] == ["window", "inventory"]
+    assert {"cursor", "grid", "result", "sugar_cane"} <= set(words)

@@ -6,6 +6,7 @@ import mmap
 import os
 import pickle
 import queue
+import select
 import sys
 import threading
 import time
@@ -25,6 +26,8 @@ which what it does now has hung; slot + 1 of the world that ran it out of memory
 OUT_OF_MEMORY = 113
 """Exit status of a worker over its memory limit."""
 _LOOK_S = 0.2
+_AT_ONCE = 1 << 15
+"""Bytes that a pipe which can be written to at all has room for."""
 Job = tuple[int, tuple[Any, ...]]
 """(slot, arguments of the method)."""
 Answer = tuple[Any, ...]
@@ -51,8 +54,9 @@ class Beat:
 class Worlds:
     """The worlds of one process, built when they are first used."""
 
-    def __init__(self, config: WorldConfig, beat: Beat) -> None:
-        self.beat = beat
+    def __init__(self, config: WorldConfig, beat: Beat, weigh: bool = False) -> None:
+        """Build the first world. ``weigh``: keep account of whose episode fills the memory."""
+        self.beat, self._weigh = beat, weigh
         self._config, self._spaces = config, build_spaces(config)
         self._spare: World | None = self._build()  # at once: a world that cannot be built is found before step 0
         self._worlds: dict[int, World] = {}
@@ -65,7 +69,7 @@ class Worlds:
     def run(self, method: str, slot: int, args: tuple[Any, ...]) -> Answer:
         """Return ("ok", result), or (kind of failure, reason, traceback, fault)."""
         self.beat.job()
-        before = resident_bytes()
+        before = resident_bytes() if self._weigh else 0
         if method != "act":
             self._grown[slot] = 0
         self._running = slot, before
@@ -81,7 +85,8 @@ class Worlds:
             return kind, f"{type(error).__name__}: {first}", traceback.format_exc(), self._whose(error, world)
         finally:
             self._running = None
-            self._grown[slot] = self._grown.get(slot, 0) + resident_bytes() - before
+            if self._weigh:
+                self._grown[slot] = self._grown.get(slot, 0) + resident_bytes() - before
 
     def close(self) -> None:
         """Close every world; one that cannot be closed does not stop the others."""
@@ -116,13 +121,11 @@ def serve(sock: int, beat: int, parent: int, timeout_s: float, reset_timeout_s: 
     signs = Beat(mmap.mmap(beat, BEAT_BYTES), timeout_s, reset_timeout_s)
     held: list[Worlds] = []
     threading.Thread(target=_watch, args=(parent, memory_bytes, signs, held), daemon=True).start()
-    answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    sender = threading.Thread(target=_send, args=(connection, answers), daemon=True)
-    sender.start()  # large answers wait for the reader here, and the next call goes on
+    answers = _Outbox(connection)
     try:
         message = connection.recv_bytes()
         try:
-            held.append(Worlds(pickle.loads(message), signs))
+            held.append(Worlds(pickle.loads(message), signs, weigh=memory_bytes > 0))
         except Exception as error:
             if not isinstance(error, (ValueError, CrossAgentError)):  # those say what is wrong, and every worker has it
                 traceback.print_exc()
@@ -137,14 +140,39 @@ def serve(sock: int, beat: int, parent: int, timeout_s: float, reset_timeout_s: 
     finally:
         for worlds in held:
             worlds.close()
-        answers.put(None)
-        sender.join()
+        answers.close()
 
 
-def _send(connection: Connection, answers: queue.SimpleQueue[bytes | None]) -> None:
-    with suppress(OSError):
-        while (answer := answers.get()) is not None:
-            connection.send_bytes(answer)
+class _Outbox:
+    """Sends answers. One that has to wait for its reader waits in a thread, and the next call goes on meanwhile."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._sending = connection, threading.Lock()
+        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._left = 0
+        self._thread = threading.Thread(target=self._send, daemon=True)
+        self._thread.start()
+
+    def put(self, answer: bytes) -> None:
+        """Send an answer, now where there is room for it."""
+        with self._sending:
+            if self._left == 0 and len(answer) <= _AT_ONCE and select.select([], [self._connection], [], 0)[1]:
+                self._connection.send_bytes(answer)
+                return
+            self._left += 1
+        self._waiting.put(answer)
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _send(self) -> None:
+        with suppress(OSError):
+            while (answer := self._waiting.get()) is not None:
+                self._connection.send_bytes(answer)
+                with self._sending:
+                    self._left -= 1
 
 
 def _watch(parent: int, memory_bytes: int, beat: Beat, held: list[Worlds]) -> None:

@@ -92,8 +92,8 @@ class Timing:
 class _Live:
     """An episode in progress."""
 
-    def __init__(self, episode: Episode, slot: int, attempt: int) -> None:
-        self.episode, self.slot, self.attempt = episode, slot, attempt
+    def __init__(self, episode: Episode, slot: int, attempt: int, killed: int) -> None:
+        self.episode, self.slot, self.attempt, self.killed = episode, slot, attempt, killed
         self.turns: list[Turn] = []
         self.history: list[tuple[str, tuple[int, ...]]] = []
         self.observation = self.anchor_key = self.state_hash = ""
@@ -256,7 +256,8 @@ class _Table:
         progress: Callable[[Sequence[Trajectory]], None] | None,
         timing: Timing,
     ) -> None:
-        self.waiting = deque((episode, 0) for episode in episodes)
+        self.waiting = deque((episode, 0, 0) for episode in episodes)
+        """Each with its failed attempts, and those in which its own process was killed."""
         self.done: list[Trajectory] = []
         self._ended: list[Trajectory] = []
         self._wanted, self._failed = len(episodes), Counter[str]()
@@ -314,7 +315,7 @@ class _Table:
         slots = min(self.pool.slots, self._wanted)
         first = -(-slots // parts)
         if slots == self._wanted:
-            groups = [episode.group for episode, _ in self.waiting]
+            groups = [episode.group for episode, *_ in self.waiting]
             edges = [i for i in range(1, slots) if groups[i] != groups[i - 1]]
             nearest = min(edges, key=lambda i: (abs(i - first), i), default=first)
             first = nearest if 4 * abs(nearest - first) <= slots else first
@@ -330,8 +331,8 @@ class _Table:
         return call
 
     def _seat(self, free: list[int]) -> _Live:
-        episode, attempt = self.waiting.popleft()
-        return _Live(episode, free.pop(), attempt)
+        episode, attempt, killed = self.waiting.popleft()
+        return _Live(episode, free.pop(), attempt, killed)
 
     def _begin(self, part: _Part) -> None:
         """Let the worlds of new episodes begin; they join the part when it is collected next."""
@@ -434,10 +435,12 @@ class _Table:
     def _broke(self, state: _Live, failure: EnvFailure) -> None:
         """Begin an episode again, or drop it; and stop when too many are dropped."""
         self.timing.faults[failure.fault] += 1
-        if failure.retried and state.attempt < self.pool.retries:
+        # One that is killed in its own turn is suspected the second time; one that goes down with others is not.
+        killed = state.killed + (failure.kind == "killed")
+        if failure.retried and killed < 2 and state.attempt < self.pool.retries:
             logger.warning("begun again: task %r, seed %d (%s)", state.episode.task.name, state.episode.seed, failure)
             self.timing.retried += 1
-            self.waiting.appendleft((state.episode, state.attempt + 1))
+            self.waiting.appendleft((state.episode, state.attempt + 1, killed))
             return
         self._ended.append(state.finish(StopReason.failure, str(failure)))
         self._failed[f"{failure.kind}: {failure.reason}"] += 1

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 
 from crossagent_craftworld import palette
-from crossagent_craftworld.palette import AIR, BARRIER, NAMES, OPAQUE, OUTLINES
+from crossagent_craftworld.palette import AIR, BARRIER, NAMES, OPAQUE, OUTLINES, STICKY
 from crossagent_minecraft_data.blocks import Box
 
 Cell = tuple[int, int, int]
@@ -18,10 +18,14 @@ FACES: tuple[Cell, ...] = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, 
 class Grid:
     """Block states in a box of cells; outside it there is air above and an invisible wall elsewhere."""
 
-    __slots__ = ("base", "blocks", "changes", "origin", "size", "stride_y", "stride_z", "version")
+    __slots__ = ("base", "blocks", "changes", "origin", "size", "sticky", "stride_y", "stride_z", "version")
 
-    def __init__(self, base: array[int], size: Cell, origin: Cell = (0, 0, 0)) -> None:
-        """``base`` is [y, z, x] row-major state ids and is never changed; ``origin`` is the cell of its corner."""
+    def __init__(self, base: array[int], size: Cell, origin: Cell = (0, 0, 0), sticky: bool = True) -> None:
+        """``base`` is [y, z, x] row-major state ids and is never changed; ``origin`` is the cell of its corner.
+
+        ``sticky`` says whether there may be webs, soul sand or honey: without any, bodies need not look for them.
+        """
+        self.sticky = sticky
         self.base = base
         self.size = size
         self.origin = origin
@@ -90,6 +94,8 @@ class Grid:
         if i < 0 or self.blocks[i] == state:
             return
         self.blocks[i] = state
+        if STICKY[state]:
+            self.sticky = True
         if self.base[i] == state:
             self.changes.pop(i, None)
         else:

@@ -10,7 +10,7 @@ from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.hunger import ATTACK
 from crossagent_craftworld.inventory import WINDOW_OF_BLOCK
 from crossagent_craftworld.mobs import Mob
-from crossagent_craftworld.palette import CODE, EMPTY, PARTNER, REPLACEABLE, intern
+from crossagent_craftworld.palette import CODE, EMPTY, PARTNER, REPLACEABLE, STATES, intern, opened
 from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE
 from crossagent_minecraft_data.entities import attack_charge, attack_damage
 
@@ -106,6 +106,9 @@ def _use(world: World) -> None:
             world.inventory.open(kind, hit.cell)
             world.dig.stop()
         return
+    if not world.sneaking and _move_door(world, hit.cell):
+        world.emit("interact_block", hit.name)
+        return
     held = world.inventory.held()
     if held is None or held[0] not in BLOCKS:
         return
@@ -121,6 +124,23 @@ def _use(world: World) -> None:
         if partner is not None:
             world.grid.set(*other, intern(partner[1]))
         world.emit("place_block", held[0])
+
+
+def _move_door(world: World, cell: Cell) -> bool:
+    """Open or shut a door (both halves), trapdoor or gate; return whether there is one."""
+    state = world.grid.get(*cell)
+    turned = opened(STATES[state])
+    if turned is None:
+        return False
+    partner = PARTNER[state]
+    world.grid.set(*cell, intern(turned))
+    if partner is not None:
+        (dx, dy, dz), _ = partner
+        other = (cell[0] + dx, cell[1] + dy, cell[2] + dz)
+        half = opened(STATES[world.grid.get(*other)])
+        if half is not None:
+            world.grid.set(*other, intern(half))
+    return True
 
 
 def can_place(world: World, block: str, cell: Cell) -> bool:

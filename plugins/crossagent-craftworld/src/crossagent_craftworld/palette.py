@@ -62,6 +62,16 @@ def outline_boxes(state: str) -> tuple[Box, ...]:
     return (_OUTLINES[name],) if name in _OUTLINES else PLANT_OUTLINE
 
 
+def opened(state: str) -> str | None:
+    """Return a door, trapdoor or gate that a hand moves, the other way round: opened or shut; None for anything else."""
+    name, props = split_state(state)
+    if not name.endswith(("_door", "_trapdoor", "_fence_gate")) or name.startswith("iron_"):
+        return None
+    whole = {**default_properties(name), **props}
+    whole["open"] = "false" if whole["open"] == "true" else "true"
+    return f"{name}[{','.join(f'{key}={value}' for key, value in sorted(whole.items()))}]"
+
+
 NAMES: list[str] = []
 """Block name of each state id, without properties."""
 STATES: list[str] = []
@@ -78,6 +88,8 @@ SLIP: list[float] = []
 """Slipperiness of each id."""
 FLUID: list[int] = []
 """0 none, 1 water, 2 lava."""
+STICKY: list[bool] = []
+"""Webs, soul sand and honey, which slow what is in or on them."""
 CLIMB: list[bool] = []
 """Ladders and vines."""
 REPLACEABLE: list[bool] = []
@@ -116,6 +128,7 @@ def intern(state: str) -> int:
     OPAQUE.append(outline == CUBE)
     SLIP.append(SLIPPERINESS.get(name, 0.6))
     FLUID.append({"water": 1, "lava": 2}.get(name, 0))
+    STICKY.append(name in ("cobweb", "soul_sand", "honey_block"))
     CLIMB.append(name in CLIMBABLE)
     REPLACEABLE.append(BLOCKS[name].replaceable)
     PARTNER.append(_partner(state))

@@ -227,6 +227,8 @@ def _step_up(
 
 def _stick(body: Body, grid: Grid, box: Box) -> None:
     """Webs around the body catch it; soul sand and honey slow it: around its feet, else half a block below them."""
+    if not grid.sticky:
+        return
     if _touches(grid, box, "cobweb"):
         body.in_web = True
     x, z = floor(body.x), floor(body.z)

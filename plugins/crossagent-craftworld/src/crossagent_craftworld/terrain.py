@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from crossagent_craftworld import biomes
 from crossagent_craftworld.builder import CLEAR, HEIGHT, Builder
 from crossagent_craftworld.grid import Cell
-from crossagent_craftworld.palette import AIR, intern
+from crossagent_craftworld.palette import AIR, STICKY, intern
 from crossagent_craftworld.rng import WorldRandom
 
 TERRAINS = ("plains", "biomes")
@@ -41,6 +41,8 @@ class Scene:
     """[z, x] y of the topmost ground block."""
     features: Mapping[int, tuple[Cell, ...]]
     """State id → cells of the things that stand on the ground: what an observation may name."""
+    sticky: bool = True
+    """Whether there may be webs, soul sand or honey in it."""
 
 
 def _pool(b: Builder) -> None:
@@ -104,6 +106,7 @@ def scene(index: int, width: int = 48, terrain: str = "plains") -> Scene:
         size=build.size,
         blocks=build.blocks,
         surface=tuple(build.surface),
+        sticky=any(STICKY[state] for state in set(build.blocks)),
         features=MappingProxyType({state: tuple(cells) for state, cells in build.features.items()}),
     )
 

@@ -64,7 +64,7 @@ class World:
         mobs appear in the dark, and the undead burn in the sun; without it, it is always morning.
         """
         self.scene = scene
-        self.grid = Grid(scene.blocks, scene.size)
+        self.grid = Grid(scene.blocks, scene.size, sticky=scene.sticky)
         self.rng = WorldRandom(seed)
         self._emit = emit
         self.difficulty = difficulty

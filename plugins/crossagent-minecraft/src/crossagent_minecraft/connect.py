@@ -48,7 +48,7 @@ def enter(link: Link, server: Mapping[str, Any], task: Task, emit: Callable[[str
     Raises:
         BridgeFailed: The server cannot be joined; the reason names host and port.
     """
-    answer = link.call("connect", timeout=_TIMEOUT + 10, **{**server, "depth": DEPTH, "timeout": 1000 * _TIMEOUT})
+    answer = link.call("connect", timeout=_TIMEOUT + 10, **{**server, "depth": DEPTH, "patience": 1000 * _TIMEOUT})
     x0, y0, z0, x1, y1, z1 = answer["box"]
     raw = np.frombuffer(base64.b64decode(answer["volume"]), dtype="<u2").reshape(y1 - y0, z1 - z0, x1 - x0)
     blocks = states.from_protocol(raw)

@@ -112,18 +112,20 @@ class Minecraft(CraftWorld):
         """Start an episode: embedded, a landscape and everything else drawn from (task name, seed)."""
         self.begin_episode()
         self._deferred = []
-        self._drop_link()
         self._task = task
         self._origin = f"{task.name}:{seed}"
+        self.interface("pointer").reset()
         if self._mode == "connect":
+            self._drop_link()  # a server lets a name in once
             self._link = Link("connect")
             self._world = connect.enter(self._link, self._server, task, self._hear)
-        else:
-            self._world = self._embedded(task, seed)
-        self.interface("pointer").reset()
+            return self.observe()
+        last = self._link
+        self._world, self._link = self._embedded(task, seed)
+        self._end(last)  # its world is renewed while this one is played in
         return self.observe()
 
-    def _embedded(self, task: Task, seed: int) -> Mirror:
+    def _embedded(self, task: Task, seed: int) -> tuple[Mirror, Link]:
         digest = hashlib.blake2b(repr((task.name, seed)).encode(), digest_size=16).digest()
         kind = task.setup.get("terrain", self._terrain)
         scene = terrain.scene(int.from_bytes(digest[:8], "little") % self._scenes, self._width, kind)
@@ -133,9 +135,9 @@ class Minecraft(CraftWorld):
             world.named = NAMED_AMONG_MANY
         setup.prepare(world, task.setup, self.camera_quantum, self.level)
         self._start = world.start_message(number)
-        self._link = pool(self._width // CHUNK).take(self._spare)
-        world.begin(self._link.call, self._link.call("reset", **self._start))
-        return world
+        link = pool(self._width // CHUNK).take(self._spare)
+        world.begin(link.call, link.call("reset", **self._start))
+        return world, link
 
     def tick(self, raw: RawTick) -> None:
         """Advance one tick; every interface comes down to this. Does nothing once the episode is over.
@@ -205,6 +207,9 @@ class Minecraft(CraftWorld):
 
     def _drop_link(self) -> None:
         link, self._link = self._link, None
+        self._end(link)
+
+    def _end(self, link: Link | None) -> None:
         if link is None:
             return
         if self._mode == "connect":

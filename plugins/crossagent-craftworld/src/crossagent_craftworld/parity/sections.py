@@ -51,7 +51,7 @@ def sections(document: Document) -> Iterator[tuple[str, Check | None]]:
     """Yield (name, its check) of every section that holds cases; None: not understood."""
     rays = isinstance(_first(document.get("cases")), dict) and "feet" in _first(document["cases"])
     for name, section in document.items():
-        if name in _PROSE or (name == "worlds" and rays):
+        if name in _PROSE or (name == "worlds" and (rays or not document.get("cases"))):
             continue
         if name in ("cases", "blocks", "mobs") and section in ([], {}):
             continue  # nothing in it

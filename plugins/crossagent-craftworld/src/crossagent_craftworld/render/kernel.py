@@ -475,10 +475,11 @@ def cast(  # type: ignore[no-untyped-def]
                                 dv = -dv
                             wu, wv = abs(u - 0.5), abs(v - 0.5)
                             va, vb, vc = lights[at0 + du], lights[at0 + dv], lights[at0 + du + dv]
-                            w0, w1, w2, w3 = (1 - wu) * (1 - wv), wu * (1 - wv), (1 - wu) * wv, wu * wv
-                            r = r * w0 + lut[va, 0] * w1 + lut[vb, 0] * w2 + lut[vc, 0] * w3
-                            g = g * w0 + lut[va, 1] * w1 + lut[vb, 1] * w2 + lut[vc, 1] * w3
-                            bl = bl * w0 + lut[va, 2] * w1 + lut[vb, 2] * w2 + lut[vc, 2] * w3
+                            if va != value or vb != value or vc != value:  # in the open they are all the same
+                                w0, w1, w2, w3 = (1 - wu) * (1 - wv), wu * (1 - wv), (1 - wu) * wv, wu * wv
+                                r = r * w0 + lut[va, 0] * w1 + lut[vb, 0] * w2 + lut[vc, 0] * w3
+                                g = g * w0 + lut[va, 1] * w1 + lut[vb, 1] * w2 + lut[vc, 1] * w3
+                                bl = bl * w0 + lut[va, 2] * w1 + lut[vb, 2] * w2 + lut[vc, 2] * w3
                         if cx == marked[0] and cy == marked[1] and cz == marked[2] and side < 6:
                             u, v = _uv(side, px, py, pz)
                             stage = marked[3]

@@ -7,8 +7,10 @@ const { Window, LAYOUT } = require('./windows')
 const KINDS = { 11: 'crafting_table', 13: 'furnace', 2: 'chest' }
 const CONTROLS = ['forward', 'back', 'left', 'right', 'jump', 'sprint', 'sneak']
 const PIXEL = 0.15 * Math.PI / 180
+/** Ticks within which what a click takes from a result has to arrive. */
 const CLAIM = 20
-/** Ticks after which a block, a craft or a kill is no longer ours. */
+/** Ticks within which a server that refuses a broken block puts it back. */
+const CONFIRM = 4
 
 class Bot {
   constructor (options, rules) {
@@ -73,7 +75,7 @@ class Bot {
     client.on('collect', ({ collectedEntityId, collectorEntityId, pickupItemCount }) => {
       const entity = this.bot.entities && this.bot.entities[collectedEntityId]
       const item = entity && this.dropped(entity)
-      if (item && this.bot.entity && collectorEntityId === this.bot.entity.id) this.events.push(['pickup', item[0], pickupItemCount])
+      if (item && this.bot.entity && collectorEntityId === this.bot.entity.id) this.events.push(['pickup', item[0], pickupItemCount || item[1]])
     })
     client.on('entity_status', ({ entityId, entityStatus }) => {
       const entity = this.bot.entities && this.bot.entities[entityId]
@@ -129,7 +131,12 @@ class Bot {
     const block = this.bot.blockAt(this.bot.entity.position.clone().set(x, y, z)) // before: an answer may come at once
     this.bot._client.write('block_dig', { status, location: { x, y, z }, face })
     this.bot._client.write('arm_animation', { hand: 0 })
-    if (status === 2 && block) this.digging.push([x, y, z, block.name, this.ticks + CLAIM])
+    if (status !== 2 || !block) return
+    const now = this.bot.blockAt(block.position)
+    const predicted = Boolean(now) && now.name === block.name
+    // a server says nothing to the digger when it agrees: the block is gone unless it comes back
+    if (predicted) this.bot._updateBlockState(block.position, 0)
+    this.digging.push([x, y, z, block.name, predicted ? this.ticks + CONFIRM : 0])
   }
 
   do_attack (id) {
@@ -182,9 +189,10 @@ class Bot {
   settleClaims () {
     this.ticks++
     const at = this.bot.entity.position.clone()
-    this.digging = this.digging.filter(([x, y, z, name, until]) => {
+    this.digging = this.digging.filter(([x, y, z, name, when]) => {
       const now = this.bot.blockAt(at.set(x, y, z))
-      if (now && now.name === name) return this.ticks < until
+      if (now && now.name === name) return false
+      if (this.ticks < when) return true
       this.events.push(['mine_block', name, 1])
       return false
     })

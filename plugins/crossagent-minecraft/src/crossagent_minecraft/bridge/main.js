@@ -1,4 +1,4 @@
-// The bridge: one world per process, JSON lines on the file descriptor it is told. See docs/minecraft.md for the messages.
+// The bridge: one world per process, JSON lines on the file descriptor it is told. See docs/minecraft.md.
 'use strict'
 const net = require('net')
 const fs = require('fs')
@@ -53,15 +53,15 @@ async function embed () {
 }
 
 /** Connect: join a server in real time. */
-async function join ({ host, port, username, timeout }) {
+async function join ({ host, port, username, patience }) {
   const registry = require('prismarine-registry')('1.16.5')
   const { Recipes } = require('./windows')
   const rules = { recipes: new Recipes(facts.recipes, facts.leftovers), smelts: facts.smelts, fuel: facts.fuel, worn: facts.worn, stack: item => registry.itemsByName[item] ? registry.itemsByName[item].stackSize : 64 }
-  player = new Bot({ host, port, username, connectTimeout: timeout }, rules)
-  const end = Date.now() + timeout
+  player = new Bot({ host, port, username, connectTimeout: patience }, rules)
+  const end = Date.now() + patience
   while (!(player.spawned && player.bot.blockAt(player.bot.entity.position))) {
     if (player.ended) throw new Error(`${host}:${port}: ${player.ended}`)
-    if (Date.now() > end) throw new Error(`${host}:${port}: not in the game after ${timeout / 1000} s`)
+    if (Date.now() > end) throw new Error(`${host}:${port}: not in the game after ${patience / 1000} s`)
     await new Promise(resolve => realTimeout(resolve, 50))
   }
   await player.bot.waitForTicks(20)
@@ -111,18 +111,6 @@ const commands = {
     let last
     for (const input of ticks) last = await commands.tick(input)
     return last
-  },
-
-  /** Where mineflayer-pathfinder would walk: cells from here to within `range` of a cell. */
-  async path ({ goal, range, budget }) {
-    const { Movements, goals, pathfinder } = require('mineflayer-pathfinder')
-    if (!player.bot.pathfinder) player.bot.loadPlugin(pathfinder)
-    const movements = new Movements(player.bot)
-    movements.canDig = false
-    movements.allow1by1towers = false
-    movements.scafoldingBlocks = []
-    const found = player.bot.pathfinder.getPathTo(movements, new goals.GoalNear(...goal, range), budget)
-    return { status: found.status, cells: found.path.map(c => [Math.floor(c.x), Math.floor(c.y), Math.floor(c.z)]) }
   },
 
   /** A new server and a new bot, as of a fresh process: modules stay loaded, nothing of the last world does. */
