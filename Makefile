@@ -1,6 +1,6 @@
 # make quickstart   install, then train and evaluate the quickstart
 # make test         install, then the fast tests          make test-all   the slow ones too
-# make chromium     what the tests of tests/ui need; without it they are skipped
+# make chromium     what the tests of tests/ui need; without it they are skipped       make minecraft  likewise, those of Minecraft
 # make lint         ruff, mypy, import-linter              make bench      what benchmarks/ claims, measured again
 # make docs         install what it needs, then build the pages into build/site
 SHELL := /bin/sh
@@ -20,7 +20,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup quickstart chromium test test-all lint docs bench clean
+.PHONY: setup quickstart chromium minecraft test test-all lint docs bench clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -50,8 +50,11 @@ chromium: $(STAMP)
 	|| timeout 60 $(BIN)/playwright install chromium >/dev/null 2>&1 \
 	|| echo "no Chromium could be installed: tests/ui will be skipped"
 
+minecraft: $(STAMP)
+	@timeout 300 $(BIN)/crossagent minecraft install || echo "the tests of embedded Minecraft will be skipped"
+
 # TRL is compared with where it can be installed; without it those tests are skipped, with the reason.
-test-all: $(DOCS_STAMP) chromium
+test-all: $(DOCS_STAMP) chromium minecraft
 	$(BIN)/python -c 'import trl' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[differential]' || true
 	$(BIN)/python -m pytest -q -n 2
 

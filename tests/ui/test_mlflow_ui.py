@@ -83,7 +83,7 @@ def test_mlflow_shows_the_run_its_curves_artifacts_and_a_trace(browser, ui: str,
 
     look("runs", "mlflow-runs", "tracked")
     look(f"runs/{ids['tracked']}", "mlflow-run", "eval/id/mixed/success", "recipe_sha256", "spaces.api.weight")
-    look(f"runs/{ids['tracked/mtrl']}/model-metrics", "mlflow-metrics", "space/api", "too_small")
+    look(f"runs/{ids['tracked/mtrl']}/model-metrics", "mlflow-metrics", "space/api", "all_fail")
     look(f"runs/{ids['tracked']}/system-metrics", "mlflow-system", "cpu_utilization_percentage")
     look(
         f"runs/{ids['tracked']}/artifacts", "mlflow-artifacts", "model", "report.html", "recipe.yaml", "evaluation.json"
