@@ -58,17 +58,17 @@ def after(calls: int, function: Callable[..., Any], action: Callable[..., Any] =
 def arm(point: str) -> None:
     """Make this process die at ``point``."""
     if point == "rollout":  # in the fourth rollout, when its worlds are asked for the first time what a response does
-        step, call = GRPOModule.training_step, WorkerPool.call_many
+        step, submit = GRPOModule.training_step, WorkerPool.submit
         at: list[int] = []
 
         def stepping(self: Any, iteration: Any, batch_idx: int) -> None:
             at.append(int(iteration))
             step(self, iteration, batch_idx)
 
-        def calling(self: Any, method: str, jobs: Any) -> Any:
-            return die() if at[-1:] == [3] and method in ("act", "lower") else call(self, method, jobs)
+        def submitting(self: Any, method: str, jobs: Any) -> Any:
+            return die() if at[-1:] == [3] and method in ("act", "lower") else submit(self, method, jobs)
 
-        GRPOModule.training_step, WorkerPool.call_many = stepping, calling  # type: ignore[method-assign]
+        GRPOModule.training_step, WorkerPool.submit = stepping, submitting  # type: ignore[method-assign]
     elif point == "update":
         torch.optim.AdamW.step = after(7, torch.optim.AdamW.step)  # type: ignore[method-assign]
     elif point == "checkpoint":  # half of the second resume point's state is on disk
