@@ -162,7 +162,7 @@ class TrackingConfig:
     """MLflow tracking URI; none: what MLFLOW_TRACKING_URI says, else ``mlflow.db`` in the run directory."""
     experiment: str = "crossagent"
     """MLflow experiment."""
-    system_metrics_s: float = 10.0
+    system_metrics_s: float = 30.0
     """Seconds between samples of processor, memory, disk, network and GPU; 0: none."""
     trajectories: int = 4
     """Trajectories per suite that go to MLflow as traces after each stage; besides, one of each of the iterations 1, 2, 4, 8, …"""
