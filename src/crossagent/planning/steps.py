@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crossagent.planning.hardware import Hardware
-from crossagent.planning.memory import Numbers
+from crossagent.planning.numbers import Numbers
 from crossagent.planning.shape import ModelShape
 from crossagent.planning.sharding import Sharding
 
