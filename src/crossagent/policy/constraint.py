@@ -12,7 +12,7 @@ depends on the response alone. Only a response that nothing ends within the limi
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +32,7 @@ _WALKS, _STEPS = 32, 24
 _LONGEST = 16
 """Tokens of the longest way that is looked for."""
 _BRANCHES, _STATES = 512, 64
-"""In a search: tokens tried in a state (the shortest), states kept per token."""
+"""In a search: tokens tried in a state, states kept per token."""
 _SETS = 20_000
 """Distinct sets that are remembered, so that equal ones are one object."""
 
@@ -67,7 +67,8 @@ class Grammars:
         special = {token: id_ for token, id_ in added.items() if self._tokens.is_special_token(id_)}
         self._translator = GrammarTranslator(special, joint(tokenizer))
         self._lengths = np.array([len(self._tokens.decode_bytes([k])) for k in range(self._tokens.vocab_size)])
-        self._executor = llguidance.LLExecutor(num_threads=torch.get_num_threads())
+        threads = torch.get_num_threads()
+        self._executor = llguidance.LLExecutor(num_threads=threads) if threads > 1 else None
         self._compiled: dict[str, Grammar] = {}
         self._sets: dict[TokenSet, TokenSet] = {}
         self._only: dict[int, TokenSet] = {}
@@ -83,26 +84,34 @@ class Grammars:
 
             notation = LLMatcher.grammar_from_lark(self._translator.translate(grammar))
             start = LLMatcher(self._tokens, notation, log_level=0)
+            start.compute_bitmask()  # some errors, such as a grammar without any text, show here only
             if start.is_error():
                 raise CrossAgentError(
-                    f"the grammar of the spaces cannot be compiled: {start.get_error()}. Fix: the grammar of the space that uses "
-                    "it, or rollout.constrained=false"
+                    f"the grammar of the spaces cannot be compiled: {_why(start)}. Fix: the grammar of that space, or "
+                    "rollout.constrained=false"
                 )
             self._compiled[grammar] = Grammar(start, self.eot_id, self._lengths)
         return self._compiled[grammar]
 
     def sets(self, matchers: Sequence[Any]) -> list[TokenSet]:
         """Return the tokens that may follow in each of these states."""
-        words = np.zeros((len(matchers), -(-self._tokens.vocab_size // 32)), dtype=np.int32)
-        if matchers:
+        if self._executor is None or len(matchers) < 2:
+            found = [self._one_object(matcher.compute_bitmask()) for matcher in matchers]
+        else:
+            words = np.zeros((len(matchers), -(-self._tokens.vocab_size // 32)), dtype=np.int32)
             states = [(matcher, k) for k, matcher in enumerate(matchers)]
             self._executor.unsafe_compute_mask_ptr(states, words.ctypes.data, words.strides[0], len(matchers))
-        return [self._one_object(row.tobytes()) for row in words]
+            found = [self._one_object(row.tobytes()) for row in words]
+        end = self._one_object(self.only(self.eot_id))
+        for matcher, tokens in zip(matchers, found, strict=True):
+            if tokens is end and matcher.is_error():  # it would end every response here
+                raise CrossAgentError(f"sampler: constrained decoding failed: {_why(matcher)}")
+        return found
 
     def only(self, token: int) -> TokenSet:
         """Return the set of one token."""
         if token not in self._only:
-            self._only[token] = token_set([token], self._tokens.vocab_size)
+            self._only[token] = token_set([token], -(-self._tokens.vocab_size // 32) * 32)
         return self._only[token]
 
     def _one_object(self, tokens: TokenSet) -> TokenSet:
@@ -169,7 +178,7 @@ class Grammar:
             for at, way in level:
                 if at.is_accepting():
                     return (*way, self._eot_id)
-            following = []
+            following: list[tuple[Any, Ids]] = []
             for at, way in level:
                 for token in self._branches(at):
                     after = at.deep_copy()
@@ -182,8 +191,16 @@ class Grammar:
         return None
 
     def _branches(self, state: Any) -> list[int]:
+        """Return tokens to try, long ones first: they finish words, short ones end names."""
         open_ = np.array(members(state.compute_bitmask()), dtype=np.int64)
-        return open_[np.argsort(self._lengths[open_], kind="stable")[:_BRANCHES]].tolist()
+        open_ = open_[np.argsort(-self._lengths[open_], kind="stable")]
+        half = _BRANCHES // 2
+        return (open_ if len(open_) <= _BRANCHES else np.concatenate([open_[:half], open_[-half:]])).tolist()
+
+
+def _why(matcher: Any) -> str:
+    """Return the error of a matcher without the dump of its state."""
+    return str(matcher.get_error()).split("<state>")[0].strip()
 
 
 class _Row:
@@ -215,7 +232,9 @@ class Walk:
         self._grammars = grammars
         self._rows = [_Row(grammars.compile(r.grammar), limit) if r.grammar else None for r in requests]
         for row, request in zip(self._rows, requests, strict=True):
-            for token in request.forced_ids if row is not None else ():
+            if row is None:
+                continue
+            for token in request.forced_ids:
                 row.allowed += grammars.sets([row.state])
                 if not row.state.consume_token(token):
                     raise CrossAgentError(
@@ -224,7 +243,7 @@ class Walk:
                     )
                 row.left -= 1
 
-    def mask(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
+    def mask(self, logits: Tensor, rows: Iterable[int]) -> Tensor:
         """Return logits [row, vocab] with −∞ at what may not follow, and note what may.
 
         Args:
@@ -240,7 +259,7 @@ class Walk:
             row.allowed.append(sets[k])
         return masked(logits, [sets.get(k, b"") for k in rows])
 
-    def take(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
+    def take(self, rows: Iterable[int], tokens: Sequence[int]) -> None:
         """Go on with the tokens that were drawn, one for each of ``rows``."""
         for k, token in zip(rows, tokens, strict=True):
             row = self._rows[k]
@@ -252,7 +271,7 @@ class Walk:
             elif row.ending or row.state.consume_token(token):
                 continue
             else:
-                raise CrossAgentError(f"sampler: constrained decoding failed: {row.state.get_error()}")
+                raise CrossAgentError(f"sampler: constrained decoding failed: {_why(row.state)}")
 
     def allowed(self, row: int) -> tuple[TokenSet, ...]:
         """Return what could be drawn at each place of a response so far, forced ones included; () without a grammar."""
@@ -282,6 +301,8 @@ def allowed_tokens(
     for place, token in enumerate(response_ids[forced:], forced):
         walk.mask(logits, [0])
         if token not in members(walk.allowed(0)[-1]):
-            raise CrossAgentError(f"token {token} at place {place} of the response cannot stand there under its grammar")
+            raise CrossAgentError(
+                f"token {token} at place {place} of the response cannot stand there under its grammar"
+            )
         walk.take([0], [token])
     return walk.allowed(0)

@@ -77,7 +77,9 @@ class GrammarTranslator:
         try:
             return " ".join(self._symbols(list(regex.parse(source))))
         except _Untranslatable as error:
-            raise CrossAgentError(f"grammar terminal {terminal.name}, /{source}/: {error} in constrained decoding") from None
+            raise CrossAgentError(
+                f"grammar terminal {terminal.name}, /{source}/: {error} in constrained decoding"
+            ) from None
 
     def _symbols(self, parsed: list[Any]) -> Iterator[str]:
         """Yield the parts of a terminal; special tokens stand at its top level only."""
@@ -130,9 +132,13 @@ class GrammarTranslator:
         rest = _without(ranges, {*marks, *own})
         parts = [_class(rest)] if rest else []
         if marks:
-            parts.append(f"{_class([(mark, mark) for mark in marks])}(?:{''.join(map(_escaped, map(ord, self._filler)))})?")
+            parts.append(
+                f"{_class([(mark, mark) for mark in marks])}(?:{''.join(map(_escaped, map(ord, self._filler)))})?"
+            )
         if not parts:
-            raise _Untranslatable(f"the character {chr(ranges[0][0])!r}, which the tokenizer uses itself, cannot be used")
+            raise _Untranslatable(
+                f"the character {chr(ranges[0][0])!r}, which the tokenizer uses itself, cannot be used"
+            )
         return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
 
 
@@ -142,7 +148,8 @@ class _Untranslatable(ValueError):
 
 def _literal_runs(parsed: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
     """Yield (text, what follows it): the literal characters of a parsed expression together, the rest as it is."""
-    text, part = "", []
+    text = ""
+    part: list[Any] = []
     for op, argument in parsed:
         if str(op) == "LITERAL":
             if part:
