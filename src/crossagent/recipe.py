@@ -452,6 +452,17 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
         raise MissingExtraError(
             "rollout.pool: 'ray' needs the package ray, which is not installed. Fix: pip install 'crossagent[ray]'"
         )
+    if recipe.rollout.constrained:
+        if sampler.name not in BUILT_IN_SAMPLERS and not plugins.sampler(sampler.name).constrains:
+            raise RecipeError(
+                f"rollout.constrained: the sampler {sampler.name!r} does not declare that it keeps to a grammar; expected one of "
+                f"{', '.join(BUILT_IN_SAMPLERS)}, or a plugin's whose SamplerSpec says constrains=True"
+            )
+        if not _installed("llguidance"):
+            raise MissingExtraError(
+                "rollout.constrained: needs the package llguidance, which is not installed. "
+                "Fix: pip install 'crossagent[constrained]'"
+            )
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "

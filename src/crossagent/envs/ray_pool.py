@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import sys
+import textwrap
 import threading
 import time
 from collections import deque
@@ -185,7 +186,8 @@ class RayWorker:
         except ray.exceptions.RayError as error:
             # Before its first answer it cannot have been well: who starts a pool is told, instead of trying again.
             kind: FailureKind = "killed" if self.pid is not None or self.launches > 1 else "exited"
-            self._died = _Died(kind, f"lost the Ray actor that kept it: {' '.join(str(error).split())}", self.answered)
+            why = textwrap.shorten(str(error), 300, placeholder=" …")
+            self._died = _Died(kind, f"lost the Ray actor that kept it: {why}", self.answered)
             self._actor = None
             return None
         if isinstance(reply, _Died):
