@@ -361,7 +361,10 @@ class Plan:
             spaces=tuple((spec, self.recipe.spaces[spec.name].options) for spec in self.spaces),
             costs={name: CostRule(**asdict(space.cost)) for name, space in self.recipe.spaces.items()},
         )
-        return WorkerPool(
+        kind = WorkerPool
+        if rollout.pool == "ray":
+            from crossagent.envs.ray_pool import RayPool as kind
+        return kind(
             config,
             rollout.workers,
             rollout.worlds_per_worker,
@@ -445,6 +448,21 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             plugins.check_sampler_options(sampler.name, sampler.options)
         except PluginError as error:
             raise PluginError(f"rollout.sampler: {error} Built in: {', '.join(BUILT_IN_SAMPLERS)}.") from error
+    if recipe.rollout.pool == "ray" and not _installed("ray"):
+        raise MissingExtraError(
+            "rollout.pool: 'ray' needs the package ray, which is not installed. Fix: pip install 'crossagent[ray]'"
+        )
+    if recipe.rollout.constrained:
+        if sampler.name not in BUILT_IN_SAMPLERS and not plugins.sampler(sampler.name).constrains:
+            raise RecipeError(
+                f"rollout.constrained: the sampler {sampler.name!r} does not declare that it keeps to a grammar; expected one of "
+                f"{', '.join(BUILT_IN_SAMPLERS)}, or a plugin's whose SamplerSpec says constrains=True"
+            )
+        if not _installed("llguidance"):
+            raise MissingExtraError(
+                "rollout.constrained: needs the package llguidance, which is not installed. "
+                "Fix: pip install 'crossagent[constrained]'"
+            )
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "

@@ -29,6 +29,8 @@ class DemoTurn:
     """Why the action did not do what it says; empty when it did."""
     segments: tuple[tuple[str, int], ...] = ()
     """Parts of the text: (name, character); see ``ActionTokenizer.segments``."""
+    image: bytes = b""
+    """The picture before it, as PNG or JPEG, where an imported data set has one. Models of text do not read it."""
 
 
 @dataclass(frozen=True, slots=True)
