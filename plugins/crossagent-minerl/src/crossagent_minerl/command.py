@@ -74,11 +74,19 @@ def _import_words(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("target", type=Path, help="the file to write; a recipe's demonstrations.file")
     parser.add_argument("--instruction", required=True, help="what the player was told to do")
     parser.add_argument("--task", default="recorded", help="name of the task; %(default)s unless given")
-    parser.add_argument("--ticks", type=_positive, default=4, help="ticks of an action; %(default)s, as of the space control")
+    parser.add_argument(
+        "--ticks", type=_positive, default=4, help="ticks of an action; %(default)s, as of the space control"
+    )
     parser.add_argument("--turns", type=_positive, default=64, help="longest demonstration; %(default)s")
-    parser.add_argument("--camera-quantum", type=_positive, default=2, help="of the environment; %(default)s mouse pixels")
-    parser.add_argument("--camera-limit", type=_positive, default=300, help="of the environment; %(default)s mouse pixels")
-    parser.add_argument("--image-size", type=_positive, nargs=2, default=(224, 224), metavar=("W", "H"), help="of pictures")
+    parser.add_argument(
+        "--camera-quantum", type=_positive, default=2, help="of the environment; %(default)s mouse pixels"
+    )
+    parser.add_argument(
+        "--camera-limit", type=_positive, default=300, help="of the environment; %(default)s mouse pixels"
+    )
+    parser.add_argument(
+        "--image-size", type=_positive, nargs=2, default=(224, 224), metavar=("W", "H"), help="of pictures"
+    )
     parser.add_argument("--no-pictures", action="store_true", help="text alone; opens no video")
     parser.add_argument("--idle", action="store_true", help="keep actions that hold nothing; VPT leaves them out")
 
