@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from crossagent.demonstrations import DataError, load_demonstrations
+from crossagent.demonstrations import load_demonstrations
 from crossagent.plugin import RawTick
 from crossagent_craftworld.interfaces import KEYS, TAPS
 from crossagent_minerl.command import command
@@ -124,7 +124,9 @@ def test_a_folder_becomes_the_file_that_a_recipe_takes(tmp_path, capsys):
     assert command([*words, "--no-pictures", "--turns", "2"]) == 0
     assert "4 demonstrations, 6 turns, of 2 recordings" in capsys.readouterr().out
     found = load_demonstrations(target)
-    assert [(d.seed, len(d.turns), d.end) for d in found] == [(0, 2, "max_turns"), (0, 1, "terminated")] + [
+    assert [(d.seed, len(d.turns), d.end) for d in found] == [
+        (0, 2, "max_turns"),
+        (0, 1, "terminated"),
         (1, 2, "max_turns"),
         (1, 1, "terminated"),
     ]
