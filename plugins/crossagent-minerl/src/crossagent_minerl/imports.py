@@ -115,6 +115,6 @@ def _frames(path: Path) -> Iterator[Image.Image]:
         about: dict[str, Any] = next(reader)
     except (OSError, RuntimeError, StopIteration) as error:
         raise DataError(f"{path}: no video that ffmpeg can read ({str(error).strip().splitlines()[-1:]})") from error
-    with_size = tuple(int(n) for n in about["size"])
+    width, height = (int(n) for n in about["size"])
     for data in reader:
-        yield Image.frombytes("RGB", with_size, data)
+        yield Image.frombytes("RGB", (width, height), data)
