@@ -17,7 +17,7 @@ from PIL import Image
 
 from crossagent.plugin import RawTick, Rect
 from crossagent_miniwob import keys
-from crossagent_miniwob.browser import BrowserFailed, Tab, shared
+from crossagent_miniwob.browser import BrowserFailed, BrowserLost, Tab, shared
 from crossagent_miniwob.fields import package, slug
 
 SIZE = (160, 210)
@@ -271,8 +271,10 @@ class Page:
         self.status = Status(bool(said[0]), float(said[1]), bool(said[2]), bool(said[3]))
 
     def _running(self) -> Tab:
-        if self._tab is None or not self._tab.alive:
-            raise BrowserFailed("the tab of this episode is gone")
+        if self._tab is None or self._tab.closed:
+            raise BrowserFailed("the tab of this episode is closed")
+        if not self._tab.alive:
+            raise BrowserLost("the browser of this episode is gone")
         return self._tab
 
     def _opened(self) -> Tab:
