@@ -47,7 +47,7 @@ class Element:
     text: str
     """What it says itself, without what is in it."""
     rect: Rect
-    """The part of it on the screen; empty when ``side`` says where else it is."""
+    """The part of it that can be seen and clicked in its middle; empty when ``side`` says where else it is."""
     size: tuple[int, int]
     """Of all of it."""
     label: str = ""
