@@ -141,6 +141,12 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(crossagent: Run, recip
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_blind_policy_is_refused(crossagent: Run, recipe: Path) -> None:
+    pixels = ["environment.name=craftworld", "environment.options.observation=pixels"]
+    fails(crossagent("run", recipe, *pixels, "--dry-run"), "observation: got 'pixels'", "it would act blindly", "both")
+    assert crossagent("run", recipe, *pixels[:1], "environment.options.observation=both", "--dry-run").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
