@@ -192,7 +192,10 @@ class TrainerConfig:
     accelerator: str = "cpu"
     """``cpu``, ``cuda``, ``mps`` or ``auto``."""
     devices: int = 1
-    """1: this version trains in one process."""
+    """Processes per machine, each with a device (a CPU core, a GPU) and ``rollout.workers`` of its own. More than one:
+    ``crossagent run`` starts them."""
+    num_nodes: int = 1
+    """Machines. More than one: a launcher starts the processes (docs/guides/launchers.md)."""
     strategy: str = "auto"
     """Of ``lightning.Trainer``: ``auto``, ``ddp``, ``deepspeed``, ``deepspeed_stage_1`` … ``_3``."""
     precision: str = "32-true"
@@ -208,8 +211,14 @@ class TrainerConfig:
         lookup(self.strategy, dict.fromkeys(STRATEGIES, True), "trainer.strategy:", RecipeError)
         if self.strategy.startswith("deepspeed") and self.accelerator == "cpu":
             raise RecipeError(f"strategy: {self.strategy!r} needs accelerator: cuda; expected auto on a CPU")
-        if self.devices != 1:
-            raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least 1")
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.num_nodes
 
 
 @dataclass
