@@ -35,6 +35,7 @@ from crossagent.seeding import derive
 from crossagent.tracking.mlflow import Tracker, tracking_uri
 from crossagent.tracking.progress import Mode, ProgressDisplay
 from crossagent.tracking.summary import cell_metrics, cell_rows
+from crossagent.training.ranks import Ranks
 from crossagent.types import Trajectory
 
 
@@ -65,16 +66,18 @@ class _SoFar:
 
 
 class Worlds:
-    """The environment workers of a recipe, and how a policy is evaluated in them."""
+    """The environment workers of a recipe, and how a policy is evaluated in them; by several processes, each with its own
+    workers, that all get every result.
+    """
 
-    def __init__(self, plan: Plan, pool: WorkerPool) -> None:
-        self.plan, self.pool = plan, pool
+    def __init__(self, plan: Plan, pool: WorkerPool, ranks: Ranks) -> None:
+        self.plan, self.pool, self.ranks = plan, pool, ranks
         self.described: Described = pool.describe()
 
     @classmethod
-    def open(cls, plan: Plan, stack: ExitStack) -> Worlds:
+    def open(cls, plan: Plan, stack: ExitStack, ranks: Ranks | None = None) -> Worlds:
         """Start the workers; the stack ends them."""
-        return cls(plan, stack.enter_context(plan.open_pool()))
+        return cls(plan, stack.enter_context(plan.open_pool()), ranks or Ranks())
 
     def prompt(self, policy: Policy) -> PromptFormat:
         """Return how prompts are written for this policy."""
@@ -100,7 +103,7 @@ class Worlds:
         config = recipe.evaluation
         listed = evaluation_list(suite, self.plan.suites[suite], episodes or config.episodes, config.seed)
         so_far = _SoFar(spaces)
-        with progress.task(name, len(listed)) as bar:
+        with progress.task(name, len(self.ranks.mine(listed))) as bar:
 
             def ended(trajectories: Sequence[Trajectory]) -> None:
                 so_far.add(trajectories)
@@ -116,6 +119,7 @@ class Worlds:
                 seed=config.seed,
                 weights=recipe.weights,
                 progress=ended,
+                ranks=self.ranks,
             )
 
     def validate(self, policy: Policy) -> float:
@@ -131,6 +135,7 @@ class Worlds:
             params=SamplingParams(recipe.evaluation.temperature, recipe.rollout.max_new_tokens),
             seed=seed,
             weights=recipe.weights,
+            ranks=self.ranks,
         )
         return float(cell["return"])
 
@@ -232,6 +237,7 @@ def quiet() -> None:
         ".*does not have many workers",  # the data is a list in memory
         ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
         ".*'set_vital' is deprecated",  # torchdata 0.11 on torch 2.13
+        ".*`srun` command is available",  # who starts processes is crossagent.launch's business
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -212,10 +212,7 @@ class Processes(Protocol):
 
 
 def start(words: Sequence[str], wanted: Processes) -> Ending:
-    """Run ``crossagent WORDS`` in as many processes as a recipe has devices, and wait until all of them are gone.
-
-    Ctrl-C and SIGTERM are passed on, and mean what they mean to one process; a second one kills. Where one process fails
-    the others get SIGTERM, and SIGKILL after ``GRACE_S`` seconds.
+    """Run ``crossagent WORDS`` in as many processes as a recipe has devices; see :func:`supervise`.
 
     Raises:
         CrossAgentError: The recipe wants several machines, on which this command can start nothing.
@@ -227,13 +224,21 @@ def start(words: Sequence[str], wanted: Processes) -> Ending:
             f"each machine with `torchrun {each} --rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29500 -m crossagent "
             f"{' '.join(words)}`, or by srun under SLURM (recipes/slurm/run.sbatch)"
         )
-    processes = wanted.devices
+    return supervise([sys.executable, "-m", "crossagent", *words], wanted.devices)
+
+
+def supervise(command: Sequence[str], processes: int) -> Ending:
+    """Run a command in several processes of this machine that know each other, and wait until all of them are gone.
+
+    Ctrl-C and SIGTERM are passed on, and mean what they mean to one process; a second one kills. Where one process fails
+    the others get SIGTERM, and SIGKILL after ``GRACE_S`` seconds.
+    """
     with tempfile.TemporaryDirectory(prefix="crossagent-") as endings, socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(max(128, 2 * processes))
         asked: list[int] = []
         before = {number: signal.signal(number, lambda n, _: asked.append(n)) for number in _PASSED_ON}
-        group = _Group(list(words), processes, endings, listener.getsockname()[1])
+        group = _Group(list(command), processes, endings, listener.getsockname()[1])
         try:
             store = _store(listener)  # the processes, which take longer to load, wait for it in the listener's queue
             group.wait(asked)
@@ -259,7 +264,7 @@ def _store(listener: socket.socket) -> Any:
 class _Group:
     """The processes of one run."""
 
-    def __init__(self, words: list[str], size: int, endings: str, port: int) -> None:
+    def __init__(self, command: list[str], size: int, endings: str, port: int) -> None:
         self.endings, self.size = Path(endings), size
         self.first: dict[int, int] = {}
         """Exit codes of those that had ended badly when that was first seen."""
@@ -280,7 +285,6 @@ class _Group:
         try:
             for rank in range(size):
                 env = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-                command = [sys.executable, "-m", "crossagent", *words]
                 # In a session of its own: Ctrl-C on a terminal reaches us alone, and we pass it on once.
                 self.processes.append(subprocess.Popen(command, env=env, start_new_session=True))
         except BaseException:
