@@ -315,10 +315,14 @@ class Recipe:
         return Path(self.runs_dir) / self.run_name
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes a run this run: all of the recipe but where its files go and who watches."""
+        """Return what makes a run this run: all of the recipe but where its files go, who watches, and over how many processes
+        it is dealt out: it may go on over fewer or more.
+        """
         content = plain(self)
         for key in ("run_name", "runs_dir", "tracking"):
             del content[key]
+        for key in ("devices", "num_nodes", "strategy"):
+            del content["trainer"][key]
         content["order_of_spaces"] = list(self.spaces)  # JSON objects are compared without order, a prompt has one
         return content
 
