@@ -6,6 +6,7 @@ Needs no Lightning, so ``crossagent eval`` starts quickly. The pipeline uses the
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
 import warnings
@@ -230,6 +231,8 @@ def configure_torch(recipe: Recipe) -> None:
 def quiet() -> None:
     """Keep to ourselves what libraries say about what we chose on purpose."""
     transformers.utils.logging.disable_progress_bar()  # ours show what matters; one per loaded file does not
+    if not torch.cuda.is_available():  # where deepspeed is installed, saving a model loads it; else it says so, on stdout
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
