@@ -107,6 +107,8 @@ class ActionSpaceSpec:
     """``module:Class`` of an :class:`ActionSpace`, called with the recipe's ``spaces.NAME.options`` as keywords. What a
     package declares names it; only what is added by ``PluginSet.with_`` may be the class itself."""
     doc: str = ""
+    instead_of: tuple[str, ...] = ()
+    """Spaces whose header is this one's on purpose, because both write one published format: a recipe has one of them."""
 
 
 def carry_out(env: Environment, act: Callable[[], None]) -> Outcome:
