@@ -244,9 +244,9 @@ def test_what_is_the_users_to_fix_is_said_once_before_anything_begins(place: Pla
     code, out, err = place.run("refused", "spaces.api.weight=-1")
     assert (code, out) == (2, "")
     assert err.count("spaces.api.weight: got -1") == len(err.splitlines()) == 1
-    code, out, err = place.run("refused", "policy.model=nothing")  # found by the processes themselves
+    code, out, err = place.run("refused", "policy.model=./nothing")  # found by the processes themselves
     assert (code, out) == (2, "")
-    assert err.count("policy.model: no directory 'nothing'") == len(err.splitlines()) == 1
+    assert err.count("policy.model: no directory './nothing'") == len(err.splitlines()) == 1
     assert not place.of("refused").exists(), "what could not begin leaves nothing behind"
 
 
@@ -296,7 +296,7 @@ def test_other_launchers_hear_of_an_error_once(place: Place, launcher: Launcher)
     for words, said in (
         (["spaces.api.weight=-1"], "spaces.api.weight: got -1"),
         (["trainer.devices=1"], "the recipe is for 1 processes (devices: 1, num_nodes: 1), but the launcher started 2"),
-        (["policy.model=nothing"], "policy.model: no directory 'nothing'"),
+        (["policy.model=./nothing"], "policy.model: no directory './nothing'"),
     ):
         codes, out, err = finish(launcher(place, ["run", "play.yaml", "--quiet", "run_name=refused", *words]))
         assert 0 not in codes

@@ -231,7 +231,9 @@ def configure_torch(recipe: Recipe) -> None:
 def quiet() -> None:
     """Keep to ourselves what libraries say about what we chose on purpose."""
     transformers.utils.logging.disable_progress_bar()  # ours show what matters; one per loaded file does not
-    if not torch.cuda.is_available():  # where deepspeed is installed, saving a model loads it; else it says so, on stdout
+    if (
+        not torch.cuda.is_available()
+    ):  # where deepspeed is installed, saving a model loads it; else it says so, on stdout
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
