@@ -116,10 +116,9 @@ def processes(work: Path, repeats: int) -> Iterator[dict[str, Any]]:
                         f"{part}_2_{clock}_s": both,
                         f"{part}_speedup_{clock}": alone / both,
                     }
-            row |= {
-                f"{name}_s": metrics[step - 1][f"time/{name}"]
-                for name in ("generate", "environment", "logprobs", "update")
-            }
+            acting, sampling = (metrics[step - 1][f"time/{name}"] for name in ("environment", "generate"))
+            row["acting_share"] = acting / max(acting + sampling, 1e-9)
+            row |= {f"{name}_1_cpu_s": one[f"{name}_cpu"] for name in ("logprobs", "update")}
             yield row | played_sizes(played[0])
 
 
@@ -342,7 +341,12 @@ def modelled(work: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     )  # fmt: skip
     here = Setting(shape, find("cpu"))
     as_metrics = [
-        {f"time/{name}": row[f"{name}_1_s"] for name in ("generate", "environment", "logprobs", "update")}
+        {
+            "time/generate": row["rollout_1_cpu_s"] * (1 - row["acting_share"]),
+            "time/environment": row["rollout_1_cpu_s"] * row["acting_share"],
+            "time/logprobs": row["logprobs_1_cpu_s"],
+            "time/update": row["update_1_cpu_s"],
+        }
         for row in own
     ]
     rates = calibrated(here, played, [as_metrics[0], *as_metrics], "benchmarks/scaling/results.jsonl")
@@ -361,7 +365,7 @@ def modelled(work: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     predicted = with_gather(iteration(two, played, rates), two, played.trajectories)
     check = {
         "predicted_2_s": predicted.seconds,
-        "measured_2_s": statistics.median(row["rollout_2_wall_s"] + row["training_2_wall_s"] for row in own),
+        "measured_2_s": statistics.median(row["rollout_2_cpu_s"] + row["training_2_cpu_s"] for row in own),
         "parts": dict(predicted.parts),
     }
     check["error"] = check["predicted_2_s"] / check["measured_2_s"] - 1
