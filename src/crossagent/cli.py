@@ -189,6 +189,11 @@ def build_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a checkpoint as a plain transformers model directory")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run or a checkpoint directory")
     export.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
+    export.add_argument(
+        "--adapter",
+        action="store_true",
+        help="of a LoRA checkpoint: write the adapters alone, as PEFT does (default: merged)",
+    )
     export.set_defaults(command=_export)
 
     doctor = commands.add_parser(
@@ -476,7 +481,7 @@ def _export(args: argparse.Namespace) -> int:
     from crossagent.recipe import find_checkpoint
 
     found = find_checkpoint(args.checkpoint)
-    export_checkpoint(found.checkpoint, args.directory)
+    export_checkpoint(found.checkpoint, args.directory, args.adapter)
     print(f"wrote {args.directory}: AutoModelForCausalLM.from_pretrained({str(args.directory)!r}) loads it")
     return 0
 
