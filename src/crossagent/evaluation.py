@@ -82,7 +82,9 @@ class Worlds:
 
     def prompt(self, policy: Policy) -> PromptFormat:
         """Return how prompts are written for this policy."""
-        return PromptFormat(policy.tokenizer, self.plan.recipe.prompt, self.described.fragments, self.described.headers)
+        recipe, described = self.plan.recipe, self.described
+        grammars = described.grammars if recipe.rollout.constrained else None
+        return PromptFormat(policy.tokenizer, recipe.prompt, described.fragments, described.headers, grammars)
 
     def sampler(self, policy: Policy) -> Sampler:
         """Return what turns prompts into responses of this policy: built in, or a plugin's."""

@@ -35,7 +35,7 @@ from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.spaces import CostRule, SpaceSet
-from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
+from crossagent.training.config import STRATEGIES, GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.training.functions import LISTENER, find_function
 from crossagent.types import Task
 
@@ -43,7 +43,6 @@ STAGES = ("sft", "strl", "relabel", "mtrl")
 """Every stage, in the only order that makes sense; a recipe lists some of them."""
 ACCELERATORS = ("cpu", "cuda", "mps", "auto")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
-STRATEGIES = ("auto", "ddp", "deepspeed", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 RECIPE_FILE = "recipe.yaml"
 """The composed recipe in a run directory."""
 
@@ -197,7 +196,10 @@ class TrainerConfig:
     num_nodes: int = 1
     """Machines. More than one: a launcher starts the processes (docs/guides/launchers.md)."""
     strategy: str = "auto"
-    """Of ``lightning.Trainer``: ``auto``, ``ddp``, ``deepspeed``, ``deepspeed_stage_1`` … ``_3``."""
+    """What each process keeps of the training's state: all of it (``auto``, ``ddp``), its part of the optimiser's states
+    (``deepspeed_stage_1``), of the gradients too (``deepspeed_stage_2``), of the weights too (``deepspeed_stage_3``,
+    ``fsdp2``). ``…_offload`` keeps its part of the optimiser's states, in stage 3 of the weights too, in the machine's memory
+    (``deepspeed_stage_3_offload_optimizer``: not the weights). docs/guides/scaling.md."""
     precision: str = "32-true"
     """Of ``lightning.Trainer``, e.g. ``32-true``, ``bf16-mixed``."""
     threads: int = 1
@@ -208,9 +210,12 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
         lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
-        lookup(self.strategy, dict.fromkeys(STRATEGIES, True), "trainer.strategy:", RecipeError)
-        if self.strategy.startswith("deepspeed") and self.accelerator == "cpu":
-            raise RecipeError(f"strategy: {self.strategy!r} needs accelerator: cuda; expected auto on a CPU")
+        lookup(self.strategy, STRATEGIES, "trainer.strategy:", RecipeError)
+        unable = {"deepspeed": ("64-true",), "fsdp2": ("16-mixed", "64-true")}.get(self.strategy.partition("_")[0], ())
+        if self.precision in unable:
+            raise RecipeError(
+                f"precision: got {self.precision!r}; {self.strategy!r} cannot, expected bf16-mixed or 32-true"
+            )
         for name in ("devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least 1")
@@ -458,6 +463,17 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             plugins.check_sampler_options(sampler.name, sampler.options)
         except PluginError as error:
             raise PluginError(f"rollout.sampler: {error} Built in: {', '.join(BUILT_IN_SAMPLERS)}.") from error
+    if recipe.rollout.constrained:
+        if sampler.name not in BUILT_IN_SAMPLERS and not plugins.sampler(sampler.name).constrains:
+            raise RecipeError(
+                f"rollout.constrained: the sampler {sampler.name!r} does not declare that it keeps to a grammar; expected one of "
+                f"{', '.join(BUILT_IN_SAMPLERS)}, or a plugin's whose SamplerSpec says constrains=True"
+            )
+        if not _installed("llguidance"):
+            raise MissingExtraError(
+                "rollout.constrained: needs the package llguidance, which is not installed. "
+                "Fix: pip install 'crossagent[constrained]'"
+            )
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "

@@ -12,6 +12,7 @@ from typing import Any
 
 from crossagent.policy.config import PromptConfig
 from crossagent.policy.template import COMPACT_TASK, chat_segments, compact_segments
+from crossagent.spaces import union
 
 _TASK = "You act in a world, one action per turn."
 _CACHE = 50_000
@@ -26,16 +27,23 @@ class PromptFormat:
         config: Style, history, fragments.
         fragments: Space → what the system text says about it.
         headers: Space → the first characters of its responses.
+        grammars: Space → its grammar, where responses must keep to it; None: they may be anything.
     """
 
     def __init__(
-        self, tokenizer: Any, config: PromptConfig, fragments: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        tokenizer: Any,
+        config: PromptConfig,
+        fragments: Mapping[str, str],
+        headers: Mapping[str, str],
+        grammars: Mapping[str, str] | None = None,
     ) -> None:
         """Cut the template and tokenize what never changes."""
         self.tokenizer = tokenizer
         self.config = config
         self.fragments = dict(fragments)
         self.headers = dict(headers)
+        self._grammars = None if grammars is None else dict(grammars)
         self._compact = config.style == "compact"
         segments = compact_segments(tokenizer) if self._compact else chat_segments(tokenizer)
         self._cache: dict[tuple[str, bool], tuple[int, ...]] = {}
@@ -88,6 +96,10 @@ class PromptFormat:
     def forced_ids(self, space: str) -> tuple[int, ...]:
         """Return the ids of a space's header, for ``SampleRequest.forced_ids``."""
         return self._forced[space]
+
+    def grammar(self, spaces: Sequence[str]) -> str:
+        """Return what a response may be where the prompt lists these spaces, for ``SampleRequest.grammar``."""
+        return "" if self._grammars is None else union({space: self._grammars[space] for space in spaces})
 
     def decode(self, response_ids: Sequence[int]) -> str:
         """Return the text of a response without its end-of-turn token; any other special token stays visible."""
