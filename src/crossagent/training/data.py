@@ -79,7 +79,8 @@ class SFTSchedule(Dataset[SFTPart]):
 
 def nothing(rows: Sequence[Row], pad_id: int) -> Batch:
     """Return the shortest of ``rows`` with nothing to train: a rank without rows takes part in every pass all the same."""
-    batch = collate([min(rows, key=len)], pad_id)
+    # One with a picture, if there is any: the parts of a model that read pictures are waited for as well.
+    batch = collate([min(rows, key=lambda row: (not row.images, len(row)))], pad_id)
     mask = torch.zeros_like(batch.loss_mask)
     return replace(batch, response_mask=mask, loss_mask=mask)
 

@@ -168,13 +168,14 @@ class GRPOModule(PolicyModule):
             # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
             asked = (batch.input_ids, batch.attention_mask, batch.loss_mask | batch.explored, c.temperature)
             if recompute:
-                output = self.policy.logprobs(*asked, allowed=batch.allowed)
+                output = self.policy.logprobs(*asked, allowed=batch.allowed, images=batch.images)
                 _scatter(old, output.logprobs, indices, rows)
                 _scatter(entropy, output.entropy, indices, rows)
             else:
                 _scatter(old, batch.sampler_logprobs, indices, rows)
             if self._reference:
-                _scatter(ref, self._reference[0].logprobs(*asked, allowed=batch.allowed).logprobs, indices, rows)
+                there = self._reference[0].logprobs(*asked, allowed=batch.allowed, images=batch.images)
+                _scatter(ref, there.logprobs, indices, rows)
         old, entropy, ref = (_gathered(values, batches, ranks) for values in (old, entropy, ref))
         return Scored(rows, old, ref if self._reference else None, entropy)
 
@@ -320,6 +321,7 @@ class GRPOModule(PolicyModule):
                 c.temperature,
                 entropy=wants_entropy,
                 allowed=batch.allowed,
+                images=batch.images,
             )
             rho = ratio(output.logprobs, old, mask, level=c.ratio, segments=batch.turns)
             clips = {"clip_low": c.clip_low, "clip_high": c.clip_high}
@@ -362,7 +364,9 @@ class GRPOModule(PolicyModule):
     def _no_loss(self, rows: Sequence[Row]) -> Tensor:
         """Return a loss of 0 whose gradients are 0, not missing: a pass that the other ranks are waiting for."""
         batch = nothing(rows, self.policy.pad_id).to(self.policy.device)
-        output = self.trained.logprobs(batch.input_ids, batch.attention_mask, batch.loss_mask, entropy=False)
+        output = self.trained.logprobs(
+            batch.input_ids, batch.attention_mask, batch.loss_mask, entropy=False, images=batch.images
+        )
         return output.logprobs.sum() * 0.0
 
     def _collate(self, rows: Sequence[Row]) -> Batch:
