@@ -141,6 +141,12 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(crossagent: Run, recip
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_blind_policy_is_refused(crossagent: Run, recipe: Path) -> None:
+    pixels = ["environment.name=craftworld", "environment.options.observation=pixels"]
+    fails(crossagent("run", recipe, *pixels, "--dry-run"), "observation: got 'pixels'", "it would act blindly", "both")
+    assert crossagent("run", recipe, *pixels[:1], "environment.options.observation=both", "--dry-run").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -160,10 +166,11 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(crossagent: Run, recip
         (["spaces.api.weight=-1"], ["weight: got -1"]),
         (["rollout.pool=rai"], ["rollout.pool", "'rai'", "Did you mean 'ray'?"]),
         (["rollout.pool=ray", "rollout.workers=0"], ["rollout.pool", "rollout.workers ≥ 1"]),
-        (["trainer.devices=2"], ["trainer.devices: got 2; expected 1"]),
+        (["trainer.devices=0"], ["trainer.devices: got 0; expected at least 1"]),
         (["policy.model=scratch-9m"], ["scratch-9m"]),
         (["trainer.accelerator=gpu0"], ["trainer.accelerator", "'gpu0'"]),
-        (["trainer.strategy=deepspeed"], ["trainer.strategy", "accelerator: cuda"]),
+        (["trainer.strategy=deepspeed"], ["trainer.strategy", "Did you mean 'deepspeed_stage_"]),
+        (["trainer.strategy=fsdp2", "trainer.precision=64-true"], ["precision", "'fsdp2' cannot", "32-true"]),
         (["spaces.control.options.tikcs=4"], ["control", "'tikcs'", "Did you mean 'ticks'?"]),
         (["environment.options.sells=4"], ["toy", "sells"]),
         (["policy.model=./nowhere"], ["policy.model", "nowhere"]),

@@ -66,6 +66,8 @@ class SampleRequest:
     """Tokens whose log-prob is asked for where the first token is sampled: the openings of the spaces."""
     grammar: str = ""
     """What the response may be, forced tokens included: a Lark grammar with the rule ``start``; empty: anything."""
+    images: tuple[bytes, ...] = ()
+    """PNG bytes of the pictures in the prompt, in the order of their places; ``policy.pictures`` turns them into model inputs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,10 @@ class LetterPrompt:
 
     headers = {"api": "Api:", "gui": "Gui:", "control": "Action:"}  # noqa: RUF012
 
-    def prompt_ids(self, instruction, spaces, history, observation):
+    def shown(self, images):
+        return ()
+
+    def prompt_ids(self, instruction, spaces, history, observation, images=()):
         past = "".join(f"{seen}\n{self.decode(ids)}\n" for seen, ids in history)
         return tuple(map(ord, f"{' '.join(spaces)}|{instruction}|{past}{observation}\n"))
 
@@ -66,8 +69,14 @@ def prompt():
 
 
 @pytest.fixture
-def whimsical():
-    return ScriptedSampler(whim, eot_id=EOT)
+def whimsicals():
+    """Make samplers that answer alike."""
+    return lambda: ScriptedSampler(whim, eot_id=EOT)
+
+
+@pytest.fixture
+def whimsical(whimsicals):
+    return whimsicals()
 
 
 @pytest.fixture

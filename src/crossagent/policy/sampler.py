@@ -22,6 +22,7 @@ from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.constraint import Walk, grammars_of
 from crossagent.policy.model import Policy
+from crossagent.policy.pictures import Pictures
 from crossagent.types import TokenSet
 
 _BIN = 64
@@ -129,6 +130,7 @@ def canonical_order(requests: Sequence[SampleRequest]) -> list[int]:
             requests[i].prompt_ids,
             requests[i].forced_ids,
             requests[i].seed,
+            requests[i].images,
         ),
     )
 
@@ -154,7 +156,7 @@ class BatchedSampler:
         self.policy = policy
         self.batch_size = batch_size
         self.timing = Timing()
-        limit = getattr(policy.backbone.config, "max_position_embeddings", None)
+        limit = getattr(policy.backbone.config.get_text_config(), "max_position_embeddings", None)
         self._limit = int(limit) if limit else None
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
@@ -249,12 +251,15 @@ class GenerateSampler(BatchedSampler):
         policy = self.policy
         ids, mask = left_padded(requests, policy.pad_id, policy.device)
         walk = self._walk(requests, params)
-        chooser = _Chooser(requests, ids.shape[1], params.temperature, walk)
+        chooser = _Chooser(requests, ids.shape[1], params.temperature, walk, policy.pictures)
+        images = [request.images for request in requests]
+        seen = policy.picture_inputs(ids, images) if any(images) else {}
         budgets = [params.max_new_tokens - len(r.forced_ids) for r in requests]
         start = time.perf_counter()
         out = policy.model.generate(  # type: ignore[operator]
             input_ids=ids,
             attention_mask=mask,
+            **seen,
             do_sample=False,  # the processor has chosen by then
             num_beams=1,
             max_new_tokens=max(budgets),
@@ -274,9 +279,14 @@ class _Chooser(LogitsProcessor):
     """Draws the token and leaves it as the only possible one."""
 
     def __init__(
-        self, requests: Sequence[SampleRequest], width: int, temperature: float, walk: Walk | None = None
+        self,
+        requests: Sequence[SampleRequest],
+        width: int,
+        temperature: float,
+        walk: Walk | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
-        self.requests, self.walk = requests, walk
+        self.requests, self.walk, self.pictures = requests, walk, pictures
         self.seeds = np.array([r.seed for r in requests], dtype=np.uint64)
         self.forced = np.array([len(r.forced_ids) for r in requests])
         self.width = width
@@ -285,6 +295,8 @@ class _Chooser(LogitsProcessor):
         self.watched: list[tuple[float, ...]] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.pictures is not None:
+            scores = self.pictures.hide(scores)
         rows = range(len(self.requests))
         if self.walk is not None:
             scores = self.walk.mask(scores, rows)

@@ -11,12 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crossagent.envs.recording import Demonstration
+from crossagent.envs.recording import Demonstration, images_of
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space
-from crossagent.rollout.loop import PromptLike, Timing, forget, space_openings
+from crossagent.rollout.loop import PromptLike, Timing, forget, space_openings, written
+from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.seeding import derive, rng
 from crossagent.types import RawTick, Task
 
@@ -106,6 +107,7 @@ def judge(
     step: int,
     explore: int = 0,
     timing: Timing | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[list[Judged], int]:
     """Sample ``samples_each`` responses per state and judge them.
 
@@ -123,14 +125,17 @@ def judge(
         step: Of the run; each response's seed derives from (seed, step, state, member, 0).
         explore: The first so many samples of each state are in a space drawn uniformly.
         timing: Counters to add to.
+        ranks: The processes among which the states are dealt out; all get what all of them judged.
 
     Returns:
         (The judged states in order, the number of states whose world broke; those are dropped.)
     """
+    mine = ranks.mine(list(enumerate(states)))
     requests = [
         [
             SampleRequest(
-                prompt_ids=_prompt_ids(state, spaces, prompt),
+                prompt_ids=ids,
+                images=images,
                 seed=derive(seed, "sample", step, index, member, 0),
                 forced_ids=_header(spaces, prompt, member < explore, (seed, step, index, member, 0)),
                 watched_ids=() if member < explore else space_openings(prompt, spaces),
@@ -138,15 +143,16 @@ def judge(
             )
             for member in range(samples_each)
         ]
-        for index, state in enumerate(states)
+        for index, state in mine
+        for ids, images in [_prompt(state, spaces, prompt)]
     ]
     timing = timing or Timing()
     begun = time.perf_counter()
     forget(sampler)
-    flat = sampler.sample([request for group in requests for request in group], params) if states else []
+    flat = sampler.sample([request for group in requests for request in group], params) if mine else []
     forget(sampler)
     timing.generate_s += time.perf_counter() - begun
-    samples = [flat[i * samples_each : (i + 1) * samples_each] for i in range(len(states))]
+    samples = [flat[i * samples_each : (i + 1) * samples_each] for i in range(len(mine))]
     texts = [[prompt.decode(sample.response_ids) for sample in group] for group in samples]
     begun = time.perf_counter()
     answers = pool.spread(
@@ -159,12 +165,13 @@ def judge(
                 (state.expert_text, *group),
                 horizon,
             )
-            for state, group in zip(states, texts, strict=True)
+            for (_, state), group in zip(mine, texts, strict=True)
         ],
     )
     timing.environment_s += time.perf_counter() - begun
+    done = ranks.joined(zip(requests, samples, texts, answers, strict=True))
     judged, dropped = [], 0
-    for state, request, group, said, answer in zip(states, requests, samples, texts, answers, strict=True):
+    for state, (request, group, said, answer) in zip(states, done, strict=True):
         if isinstance(answer, EnvFailure):
             dropped += 1
             continue
@@ -206,8 +213,9 @@ def _header(spaces: tuple[str, ...], prompt: PromptLike, explore: bool, place: t
     return prompt.forced_ids(draw_space(spaces, *place)) if explore else ()
 
 
-def _prompt_ids(state: State, spaces: tuple[str, ...], prompt: PromptLike) -> tuple[int, ...]:
-    """Return the prompt of a state; its history is the demonstration's own turns."""
+def _prompt(state: State, spaces: tuple[str, ...], prompt: PromptLike) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+    """Return the prompt of a state, and its pictures; its history is the demonstration's own turns."""
     turns = state.demonstration.turns[: state.turn]
     history = [(turn.observation, prompt.response_ids(turn.text, turn.space)) for turn in turns]
-    return prompt.prompt_ids(state.demonstration.instruction, spaces, history, state.observation)
+    images = images_of(state.demonstration.turns[: state.turn + 1])
+    return written(prompt, state.demonstration.instruction, spaces, history, state.observation, images)
