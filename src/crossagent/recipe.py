@@ -29,6 +29,7 @@ from crossagent.errors import (
     did_you_mean,
     lookup,
 )
+from crossagent.planning.config import PlanConfig
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
@@ -193,6 +194,7 @@ class TrainerConfig:
     """``cpu``, ``cuda``, ``mps`` or ``auto``."""
     devices: int = 1
     """1: this version trains in one process."""
+    num_nodes: int = 1
     strategy: str = "auto"
     """Of ``lightning.Trainer``: ``auto``, ``ddp``, ``deepspeed``, ``deepspeed_stage_1`` … ``_3``."""
     precision: str = "32-true"
@@ -240,6 +242,7 @@ class Recipe:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
 
     def __post_init__(self) -> None:
         _check_stages(self.stages)
@@ -306,9 +309,9 @@ class Recipe:
         return Path(self.runs_dir) / self.run_name
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes a run this run: all of the recipe but where its files go and who watches."""
+        """Return what makes a run this run: all of the recipe but where its files go, who watches, and what was expected."""
         content = plain(self)
-        for key in ("run_name", "runs_dir", "tracking"):
+        for key in ("run_name", "runs_dir", "tracking", "plan"):
             del content[key]
         content["order_of_spaces"] = list(self.spaces)  # JSON objects are compared without order, a prompt has one
         return content
@@ -424,6 +427,7 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     for space in spaces:
         check_pairing(space, environment)
     plugins.check_environment_options(environment.name, recipe.environment.options)
+    _check_observation(recipe)
     built = plugins.build_space_set(
         {name: space.options for name, space in recipe.spaces.items()}
     )  # checks the options
@@ -472,6 +476,14 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             "expected tasks that no stage has seen. Take them out of the suite, or give the suite another name."
         )
     return plan
+
+
+def _check_observation(recipe: Recipe) -> None:
+    if recipe.environment.options.get("observation") == "pixels":
+        raise RecipeError(
+            "environment.options.observation: got 'pixels', which leaves the text empty, and policies read text: it would act "
+            "blindly. Fix: observation: both (pictures for people, text for the policy), or text"
+        )
 
 
 def _check_segments(recipe: Recipe, spaces: SpaceSet) -> None:
