@@ -117,7 +117,9 @@ def build_parser() -> argparse.ArgumentParser:
     _progress_options(run)
     run.set_defaults(command=_run)
 
-    plan = commands.add_parser("plan", help="say what memory, time and money a recipe will need; refuse what cannot fit")
+    plan = commands.add_parser(
+        "plan", help="say what memory, time and money a recipe will need; refuse what cannot fit"
+    )
     plan.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file, e.g. recipes/quickstart.yaml")
     plan.add_argument(
         "overrides",

@@ -7,9 +7,10 @@ how: :mod:`crossagent.planning`.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from crossagent.planning.hardware import GB, Hardware, find
 from crossagent.planning.memory import GIB, Job, MemoryPlan, Sampling, Scoring, Update, plan
 from crossagent.planning.shape import ModelShape, shape_of
 from crossagent.planning.sharding import Sharding
-from crossagent.planning.steps import BATCH, Rates, Setting, StepTime, Work, calibrated, iteration, supervised_step
-from crossagent.policy.config import SCRATCH
+from crossagent.planning.steps import Rates, Setting, StepTime, Work, calibrated, iteration, supervised_step
+from crossagent.policy.config import SCRATCH, LoraConfig
 from crossagent.recipe import RECIPE_FILE, Plan, Recipe, load_recipe
 from crossagent.training.config import GRPOConfig, SFTConfig
 
@@ -122,50 +123,77 @@ class Estimate:
         return found
 
     def _advice(self, stage: StageEstimate) -> list[str]:
-        """Return what would help, what helps most first: each change is tried."""
-        recipe, advice = self.recipe, []
-        config = _config_of(recipe, stage.name)
-        tries: list[tuple[str, Job]] = []
-        job = _job(recipe, stage.name, self.shape, self.hardware, self.sharding)
-        if not job.checkpointing:
-            tries.append(("policy.gradient_checkpointing=true", replace(job, checkpointing=True)))
-        if not job.lora_rank:
-            tries.append(("policy.lora={r: 16}", replace(job, lora_rank=16)))
-        if job.precision == "32-true":
-            half = replace(job, precision="bf16-true", dtype="bfloat16")
-            tries.append(("trainer.precision=bf16-true policy.dtype=bfloat16", half))
-        if self.sharding.ranks > 1 and not self.sharding.stage:
-            sharded = Sharding.of("deepspeed_stage_3", self.sharding.per_node, self.sharding.ranks // self.sharding.per_node)
-            tries.append(("trainer.strategy=deepspeed_stage_3", replace(job, sharding=sharded)))
-        if not self.sharding.offload_parameters and not job.lora_rank:
-            offloaded = Sharding.of(
-                "deepspeed_stage_3_offload", self.sharding.per_node, self.sharding.ranks // self.sharding.per_node
-            )
-            tries.append(("trainer.strategy=deepspeed_stage_3_offload", replace(job, sharding=offloaded)))
+        """Return what would help, every change tried, those first that change nothing of what is learned."""
+        tried: list[tuple[float, str]] = []
+
+        def needed(recipe: Recipe, sharding: Sharding | None = None) -> float:
+            return plan(_job(recipe, stage.name, self.shape, self.hardware, sharding or self.sharding)).peak
+
+        def halved(key: str, start: int, change: Callable[[int], Recipe]) -> None:
+            """Try halves of a number until one fits."""
+            for value in (start // 2**k for k in range(1, 12) if start // 2**k >= 1):
+                peak = needed(change(value))
+                if peak <= self.device_limit or value == 1:
+                    tried.append((peak, f"{key}={value}"))
+                    return
+
+        r, s = self.recipe, self.sharding
+        config = _config_of(r, stage.name)
+        sampler = r.rollout.sampler
+        rows = min(sampler.batch_size, _at_once(r, config, stage.name, s.ranks))
+        halved(
+            "rollout.sampler.batch_size",
+            rows,
+            lambda n: replace(r, rollout=replace(r.rollout, sampler=replace(sampler, batch_size=n))),
+        )
         if isinstance(config, GRPOConfig):
-            less = max(1, config.micro_batch_tokens // 2)
-            smaller = replace(config, micro_batch_tokens=less, logprob_batch_tokens=less)
-            tries.append(
-                (
-                    f"{stage.name}.micro_batch_tokens={less} {stage.name}.logprob_batch_tokens={less}",
-                    _job(recipe, stage.name, self.shape, self.hardware, self.sharding, smaller),
-                )
+            grpo = config
+
+            def fewer(n: int) -> Recipe:
+                update, scoring = min(n, grpo.micro_batch_tokens), min(n, grpo.logprob_batch_tokens)
+                parts: dict[str, Any] = {
+                    stage.name: replace(grpo, micro_batch_tokens=update, logprob_batch_tokens=scoring)
+                }
+                return replace(r, **parts)
+
+            halved(
+                f"{stage.name}.micro_batch_tokens and logprob_batch_tokens",
+                max(config.micro_batch_tokens, config.logprob_batch_tokens),
+                fewer,
             )
-        elif config.micro_batches < config.batch_size:
-            more = min(config.batch_size, 2 * config.micro_batches)
-            key = "relabel.sft" if stage.name == "relabel" else stage.name
-            tries.append(
-                (
-                    f"{key}.micro_batches={more}",
-                    _job(recipe, stage.name, self.shape, self.hardware, self.sharding, replace(config, micro_batches=more)),
+        else:
+            sft = config
+            at_once = math.ceil(sft.batch_size / sft.micro_batches)
+
+            def smaller(n: int) -> Recipe:
+                parts = replace(sft, micro_batches=min(sft.batch_size, math.ceil(sft.batch_size / n)))
+                return (
+                    replace(r, relabel=replace(r.relabel, sft=parts))
+                    if stage.name == "relabel"
+                    else replace(r, sft=parts)
                 )
-            )
-        peaks = sorted(((plan(changed).peak, text) for text, changed in tries), key=lambda pair: pair[0])
-        for peak, text in peaks:
-            if peak < stage.memory.peak * 0.99:
-                fits = "fits" if peak <= self.device_limit else "not enough alone"
-                advice.append(f"{text} ({_gib(peak)}, {fits})")
-        return advice[:4] or ["another plan.hardware, or a smaller policy.model"]
+
+            halved(f"{stage.name}: batch_size / micro_batches", at_once, smaller)
+        if not r.policy.gradient_checkpointing:
+            changed = replace(r, policy=replace(r.policy, gradient_checkpointing=True))
+            tried.append((needed(changed), "policy.gradient_checkpointing=true"))
+        for name in ("deepspeed_stage_3", "deepspeed_stage_3_offload"):
+            other = Sharding.of(name, s.per_node, max(1, s.ranks // s.per_node))
+            if other != s and (s.ranks > 1 or other.offload_parameters):
+                tried.append((needed(r, other), f"trainer.strategy={name}"))
+        if r.policy.lora is None:
+            changed = replace(r, policy=replace(r.policy, lora=LoraConfig()))
+            tried.append((needed(changed), "policy.lora={}"))
+        if r.trainer.precision == "32-true":
+            half = replace(r.trainer, precision="bf16-true")
+            changed = replace(r, trainer=half, policy=replace(r.policy, dtype="bfloat16"))
+            tried.append((needed(changed), "trainer.precision=bf16-true policy.dtype=bfloat16"))
+        useful = [(peak, text) for peak, text in tried if peak < stage.memory.peak * 0.99]
+        enough = [f"{text} ({_gib(peak)})" for peak, text in useful if peak <= self.device_limit]
+        if enough:
+            return enough[:3]
+        helps = [f"{text} ({_gib(peak)}, not enough alone)" for peak, text in sorted(useful)]
+        return helps[:3] or ["another plan.hardware, or a smaller policy.model"]
 
     def check(self) -> None:
         """Refuse what cannot fit.
@@ -196,7 +224,9 @@ class Estimate:
         lines.append(f"available    {available} per device")
         host = f"host memory  {_gib(self.host_peak)} per machine"
         limit = self.host_limit
-        lines.append(host + (f" of {_gib(limit)}" if limit else "; plan.host_gib says what there is, to have it checked"))
+        lines.append(
+            host + (f" of {_gib(limit)}" if limit else "; plan.host_gib says what there is, to have it checked")
+        )
         for stage in self.stages:
             what = "iteration" if stage.name in ("strl", "mtrl") else "optimiser step"
             share = stage.time.parts[stage.time.bottleneck] / stage.time.seconds
@@ -352,7 +382,8 @@ def hardware_of(recipe: Recipe) -> Hardware:
         "interconnect": (config.interconnect_gb_s, GB),
         "network": (config.network_gb_s, GB),
     }
-    return replace(find(name), **{key: value * unit for key, (value, unit) in changes.items() if value is not None})
+    said: dict[str, Any] = {key: value * unit for key, (value, unit) in changes.items() if value is not None}
+    return replace(find(name), **said)
 
 
 def sharding_of(recipe: Recipe) -> Sharding:
@@ -362,7 +393,13 @@ def sharding_of(recipe: Recipe) -> Sharding:
 
 
 def _config_of(recipe: Recipe, stage: str) -> SFTConfig | GRPOConfig:
-    return {"sft": recipe.sft, "strl": recipe.strl, "relabel": recipe.relabel.sft, "mtrl": recipe.mtrl}[stage]
+    configs: dict[str, SFTConfig | GRPOConfig] = {
+        "sft": recipe.sft,
+        "strl": recipe.strl,
+        "relabel": recipe.relabel.sft,
+        "mtrl": recipe.mtrl,
+    }
+    return configs[stage]
 
 
 def _setting(recipe: Recipe, shape: ModelShape, hardware: Hardware, sharding: Sharding) -> Setting:
@@ -402,27 +439,35 @@ def _job(
     length = prompt + response
     policy, rollout = recipe.policy, recipe.rollout
     update: Update
+    seen = _patches(recipe, shape)
     scoring = sampling = None
     reference = False
     if isinstance(config, SFTConfig):
-        rows = -(-(-(-config.batch_size // config.micro_batches)) // sharding.ranks)
-        update = Update(rows, length, rows * response, accumulates=config.micro_batches > 1)
+        rows = math.ceil(config.batch_size / config.micro_batches / sharding.ranks)
+        update = Update(rows, length, rows * response, rows * seen, accumulates=config.micro_batches > 1)
     else:
         rows = max(1, config.micro_batch_tokens // length)
-        update = Update(rows, length, rows * response, entropy=config.entropy_coef > 0)
+        update = Update(rows, length, rows * response, rows * seen, entropy=config.entropy_coef > 0)
         rows = max(1, config.logprob_batch_tokens // length)
-        scoring = Scoring(rows, length, rows * response)
+        scoring = Scoring(rows, length, rows * response, rows * seen)
         reference = config.kl_coef > 0
     if isinstance(config, GRPOConfig) or stage == "relabel":
         asked = _at_once(recipe, config, stage, sharding.ranks)
-        cache = 2 * shape.layers * shape.kv_width * 2
-        fast = rollout.sampler.name == "fast"
+        cache = 2 * shape.layers * shape.kv_width * (4 if _dtype(recipe) == "float32" else 2)
+        fast = (
+            rollout.sampler.name == "fast" and not seen
+        )  # prompts with pictures go to generate, which reads all at once
+        same = 1 if stage == "mtrl" or not fast else recipe.relabel.samples
+        if isinstance(config, GRPOConfig) and stage == "strl" and fast:
+            same = config.group_size
         sampling = Sampling(
             asked,
             prompt,
             response,
-            _CHUNK_CPU if hardware.kind == "cpu" else _CHUNK_GPU,
+            (_CHUNK_CPU if hardware.kind == "cpu" else _CHUNK_GPU) if fast else 0,
+            min(asked, same),
             min(KEPT, asked * length * cache) if fast else 0,
+            asked * seen,
         )
     return Job(
         shape,
@@ -443,6 +488,15 @@ def _job(
     )
 
 
+def _patches(recipe: Recipe, shape: ModelShape) -> int:
+    """Return the patches of the pictures in one prompt, at most; with the whole history, of one picture."""
+    shows = recipe.environment.options.get("observation") in ("pixels", "both")
+    if shape.vision is None or not shows or not recipe.prompt.pictures:
+        return 0
+    side = math.isqrt(recipe.policy.max_pixels)
+    return shape.vision.patches(side, side) * (1 + max(0, recipe.prompt.history))
+
+
 def _at_once(recipe: Recipe, config: SFTConfig | GRPOConfig, stage: str, ranks: int) -> int:
     """Return the responses that one rank's sampler holds at a time."""
     if isinstance(config, SFTConfig):
@@ -454,7 +508,7 @@ def _at_once(recipe: Recipe, config: SFTConfig | GRPOConfig, stage: str, ranks: 
         rollout = recipe.rollout
         own = min(own, max(1, rollout.workers) * rollout.worlds_per_worker)
         own = -(-own // 2) if rollout.schedule == "halves" else own
-    return max(1, min(BATCH, own))
+    return max(1, min(recipe.rollout.sampler.batch_size, own))
 
 
 def _time(recipe: Recipe, stage: str, setting: Setting, rates: Rates, turns: float) -> tuple[StepTime, int | None]:
@@ -465,7 +519,10 @@ def _time(recipe: Recipe, stage: str, setting: Setting, rates: Rates, turns: flo
         time = supervised_step(setting, config.batch_size, prompt + response, response, config.micro_batches, rates)
         rows = recipe.relabel.states if stage == "relabel" else None
         return time, None if rows is None else max(1, round(config.epochs * rows / config.batch_size))
-    return iteration(setting, _work(recipe, stage, config, turns, prompt, response), rates), config.iterations
+    work = replace(
+        _work(recipe, stage, config, turns, prompt, response), patches=float(_patches(recipe, setting.shape))
+    )
+    return iteration(setting, work, rates), config.iterations
 
 
 def _work(recipe: Recipe, stage: str, config: GRPOConfig, turns: float, prompt: float, response: float) -> Work:
@@ -483,7 +540,8 @@ def _work(recipe: Recipe, stage: str, config: GRPOConfig, turns: float, prompt: 
         micro_tokens=config.micro_batch_tokens,
         scoring_tokens=config.logprob_batch_tokens,
         workers=workers,
-        worlds=workers * rollout.worlds_per_worker if stage == "mtrl" else BATCH,
+        worlds=workers * rollout.worlds_per_worker if stage == "mtrl" else config.groups * config.group_size,
+        batch=rollout.sampler.batch_size,
         overlap=rollout.schedule == "halves" and stage == "mtrl",
     )
 

@@ -62,6 +62,8 @@ class SampleRequest:
     """Response tokens that are given (a header); the sample starts with them."""
     watched_ids: tuple[int, ...] = ()
     """Tokens whose log-prob is asked for where the first token is sampled: the openings of the spaces."""
+    images: tuple[bytes, ...] = ()
+    """PNG bytes of the pictures in the prompt, in the order of their places; ``policy.pictures`` turns them into model inputs."""
 
 
 @dataclass(frozen=True, slots=True)

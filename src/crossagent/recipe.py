@@ -7,6 +7,7 @@ raise before anything is written or any model is loaded.
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ from crossagent.errors import (
 from crossagent.planning.config import PlanConfig
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
-from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
+from crossagent.policy.config import SCRATCH, SEEING, PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.spaces import CostRule, SpaceSet
@@ -44,7 +45,17 @@ STAGES = ("sft", "strl", "relabel", "mtrl")
 """Every stage, in the only order that makes sense; a recipe lists some of them."""
 ACCELERATORS = ("cpu", "cuda", "mps", "auto")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
-STRATEGIES = ("auto", "ddp", "deepspeed", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
+STRATEGIES = (
+    "fsdp2",
+    "deepspeed_stage_3_offload",
+    "deepspeed_stage_2_offload",
+    "auto",
+    "ddp",
+    "deepspeed",
+    "deepspeed_stage_1",
+    "deepspeed_stage_2",
+    "deepspeed_stage_3",
+)
 RECIPE_FILE = "recipe.yaml"
 """The composed recipe in a run directory."""
 
@@ -210,8 +221,6 @@ class TrainerConfig:
         lookup(self.strategy, dict.fromkeys(STRATEGIES, True), "trainer.strategy:", RecipeError)
         if self.strategy.startswith("deepspeed") and self.accelerator == "cpu":
             raise RecipeError(f"strategy: {self.strategy!r} needs accelerator: cuda; expected auto on a CPU")
-        if self.devices != 1:
-            raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
 
 
 @dataclass
@@ -479,11 +488,33 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
 
 
 def _check_observation(recipe: Recipe) -> None:
-    if recipe.environment.options.get("observation") == "pixels":
-        raise RecipeError(
-            "environment.options.observation: got 'pixels', which leaves the text empty, and policies read text: it would act "
-            "blindly. Fix: observation: both (pictures for people, text for the policy), or text"
-        )
+    if recipe.environment.options.get("observation") != "pixels":
+        return
+    kind = model_type(recipe)
+    if kind in SEEING and recipe.prompt.pictures:
+        return
+    if kind is None and recipe.prompt.pictures:  # found out when the model is loaded
+        return
+    why = "prompt.pictures is false" if kind in SEEING else f"policy.model {recipe.policy.model!r} reads text alone"
+    raise RecipeError(
+        f"environment.options.observation: got 'pixels', which leaves the text empty, but {why}: it would act blindly. "
+        f"Fix: observation: both, or text; or a model that sees ({', '.join(SEEING)})"
+    )
+
+
+def model_type(recipe: Recipe) -> str | None:
+    """Return the ``model_type`` of a recipe's policy as far as this machine knows; None for a model elsewhere."""
+    if recipe.policy.model in SCRATCH:
+        return "llama"
+    directory = Path(recipe.policy.model).expanduser()
+    for path in (directory / "config.json", directory / "base" / "config.json"):
+        if path.is_file():
+            try:
+                return str(json.loads(path.read_text(encoding="utf-8")).get("model_type", ""))
+            except (OSError, ValueError, AttributeError):
+                return None  # whoever loads it says what is wrong with it
+    said = recipe.plan.architecture.get("model_type")
+    return None if said is None else str(said)
 
 
 def _check_segments(recipe: Recipe, spaces: SpaceSet) -> None:

@@ -191,6 +191,9 @@ class Turn:
     sampler at its temperature. Empty where there was no choice, or headers begin alike."""
     image: bytes = b""
     """The observation's image before this turn as PNG, lossless; empty in an environment that shows text only."""
+    pictures: tuple[bytes, ...] = ()
+    """The images that the prompt showed the policy, PNG, in the order of their places; its own is the last. Not kept in
+    files."""
 
     def __post_init__(self) -> None:
         if len(self.response_ids) != len(self.sampler_logprobs):

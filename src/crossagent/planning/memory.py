@@ -61,7 +61,9 @@ class Sampling:
     new: int
     """Longest response."""
     chunk: int = 65_536
-    """Prompt tokens read at once."""
+    """Prompt tokens read at once; 0: all of them."""
+    shared: int = 1
+    """Rows that have their prompt's keys and values in common."""
     kept: int = 0
     """Bytes of keys and values that are kept between turns."""
     images: int = 0
@@ -314,11 +316,15 @@ def _forward_only(job: Job, u: Update) -> float:
 def _sampling(job: Job, s: Sampling) -> dict[str, float]:
     n, shape = job.numbers, job.shape
     cache = 2 * shape.layers * shape.kv_width * n.linear
-    read = min(s.rows * s.context, max(s.chunk, s.context))
+    prompts = -(-s.rows // s.shared)
+    read = min(prompts * s.context, max(s.chunk, s.context)) if s.chunk else prompts * s.context
     reading = _forward_only(job, Update(max(1, read // max(1, s.context)), s.context, 0, s.images))
+    held = (prompts * s.context + s.rows * s.new) * cache
+    # In our loop what was read is copied into the rows' buffers; transformers' grows by a copy, one layer at a time.
+    copied = read * cache if s.chunk else held / shape.layers
     items = {
-        "KV cache": float(s.rows * (s.context + s.new) * cache + s.kept),
-        "reading prompts": reading + read * cache,  # what was read is copied into the rows' buffers
+        "KV cache": float(held + s.kept),
+        "reading prompts": reading + copied,
         "logits": 3.0 * 4 * s.rows * shape.vocab,
     }
     if job.lora_rank and job.dtype == "float32":  # adapters are merged into a second copy of their layers

@@ -65,7 +65,7 @@ class _Found:
 
 class FastSampler(BatchedSampler):
     """Samples exactly like :class:`GenerateSampler`, faster; hands over to it, and says so, where the model's layers do not
-    decode in our loop as they do in their own (which is tried once, on a few tokens).
+    decode in our loop as they do in their own (which is tried once, on a few tokens). Prompts with pictures go to it too.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class FastSampler(BatchedSampler):
             return super().sample(requests, params)
 
     def _batch(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
-        if not self.supported:
+        if not self.supported or any(request.images for request in requests):
             return self._fallback._batch(requests, params)
         start = time.perf_counter()
         budgets = np.array([params.max_new_tokens - len(r.forced_ids) for r in requests])

@@ -8,10 +8,13 @@ whole history each prompt extends the one before exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossagent.policy.config import PromptConfig
 from crossagent.policy.template import COMPACT_TASK, chat_segments, compact_segments
+
+if TYPE_CHECKING:
+    from crossagent.policy.pictures import Pictures
 
 _TASK = "You act in a world, one action per turn."
 _CACHE = 50_000
@@ -26,12 +29,19 @@ class PromptFormat:
         config: Style, history, fragments.
         fragments: Space → what the system text says about it.
         headers: Space → the first characters of its responses.
+        pictures: The policy's, which then sees the pictures of observations before their text; None: text alone.
     """
 
     def __init__(
-        self, tokenizer: Any, config: PromptConfig, fragments: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        tokenizer: Any,
+        config: PromptConfig,
+        fragments: Mapping[str, str],
+        headers: Mapping[str, str],
+        pictures: Pictures | None = None,
     ) -> None:
         """Cut the template and tokenize what never changes."""
+        self.pictures = pictures if config.pictures else None
         self.tokenizer = tokenizer
         self.config = config
         self.fragments = dict(fragments)
@@ -53,6 +63,7 @@ class PromptFormat:
         spaces: Sequence[str],
         history: Sequence[tuple[str, tuple[int, ...]]],
         observation: str,
+        images: Sequence[bytes] = (),
     ) -> tuple[int, ...]:
         """Return the ids a response continues.
 
@@ -62,17 +73,32 @@ class PromptFormat:
             history: All past turns of the episode, oldest first: (observation, response ids as sampled). The config
                 says how many are shown.
             observation: What the policy sees now.
+            images: PNG bytes of the picture of each past turn and of now, b"" where there is none; () no picture at all.
+                Those that the ids hold places for are :meth:`shown`.
         """
         ids = [*self._start, *self._system(tuple(spaces)), *self._instruction(instruction), *self._after_system]
         shown = history if self.config.history < 0 else history[len(history) - min(self.config.history, len(history)) :]
-        for past, response in shown:
+        seen = [b""] * (len(shown) + 1 - len(images)) + list(images)[-len(shown) - 1 :]
+        for (past, response), image in zip(shown, seen, strict=False):
+            ids += self._picture(image)
             ids += self._ids(past, trusted=False)
             ids += self._reply
             ids += response
             ids += self._after_reply
+        ids += self._picture(seen[-1])
         ids += self._ids(observation, trusted=False)
         ids += self._reply
         return tuple(ids)
+
+    def shown(self, images: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Return those of ``images`` that a prompt with them shows, in its order; ``images`` as in :meth:`prompt_ids`."""
+        if self.pictures is None:
+            return ()
+        count = len(images) if self.config.history < 0 else min(len(images), self.config.history + 1)
+        return tuple(image for image in images[len(images) - count :] if image)
+
+    def _picture(self, image: bytes) -> tuple[int, ...]:
+        return self.pictures.tokens(image) if image and self.pictures is not None else ()
 
     def response_ids(self, text: str, space: str) -> tuple[int, ...]:
         """Return the ids of an action's text: header, rest, end of turn.

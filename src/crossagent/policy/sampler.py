@@ -21,6 +21,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.model import Policy
+from crossagent.policy.pictures import Pictures
 
 _BIN = 64
 """Tokens per bin of the two-level search in the cumulative distribution."""
@@ -127,6 +128,7 @@ def canonical_order(requests: Sequence[SampleRequest]) -> list[int]:
             requests[i].prompt_ids,
             requests[i].forced_ids,
             requests[i].seed,
+            requests[i].images,
         ),
     )
 
@@ -152,7 +154,7 @@ class BatchedSampler:
         self.policy = policy
         self.batch_size = batch_size
         self.timing = Timing()
-        limit = getattr(policy.backbone.config, "max_position_embeddings", None)
+        limit = getattr(policy.backbone.config.get_text_config(), "max_position_embeddings", None)
         self._limit = int(limit) if limit else None
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
@@ -237,12 +239,15 @@ class GenerateSampler(BatchedSampler):
     def _batch(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
         policy = self.policy
         ids, mask = left_padded(requests, policy.pad_id, policy.device)
-        chooser = _Chooser(requests, ids.shape[1], params.temperature)
+        chooser = _Chooser(requests, ids.shape[1], params.temperature, policy.pictures)
+        images = [request.images for request in requests]
+        seen = policy.picture_inputs(ids, images) if any(images) else {}
         budgets = [params.max_new_tokens - len(r.forced_ids) for r in requests]
         start = time.perf_counter()
         out = policy.model.generate(  # type: ignore[operator]
             input_ids=ids,
             attention_mask=mask,
+            **seen,
             do_sample=False,  # the processor has chosen by then
             num_beams=1,
             max_new_tokens=max(budgets),
@@ -260,7 +265,10 @@ class GenerateSampler(BatchedSampler):
 class _Chooser(LogitsProcessor):
     """Draws the token and leaves it as the only possible one."""
 
-    def __init__(self, requests: Sequence[SampleRequest], width: int, temperature: float) -> None:
+    def __init__(
+        self, requests: Sequence[SampleRequest], width: int, temperature: float, pictures: Pictures | None
+    ) -> None:
+        self.pictures = pictures
         self.requests = requests
         self.seeds = np.array([r.seed for r in requests], dtype=np.uint64)
         self.forced = np.array([len(r.forced_ids) for r in requests])
@@ -270,6 +278,8 @@ class _Chooser(LogitsProcessor):
         self.watched: list[tuple[float, ...]] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.pictures is not None:
+            scores = self.pictures.hide(scores)
         if not self.logprobs:
             self.watched = watched_logprobs(self.requests, scores, self.temperature)
         positions = self.forced + (input_ids.shape[1] - self.width)

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossagent.envs.recording import images_of
+from crossagent.rollout.loop import written
 from crossagent.rollout.segments import token_segments
 from crossagent.types import Trajectory, Turn
 
@@ -48,6 +50,8 @@ class Row:
     """[tok] Drawn uniformly, not by the policy (the header of an explored turn); () is nowhere."""
     allowed: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """(token, the ids that could be drawn there), where the sampler was constrained."""
+    images: tuple[bytes, ...] = ()
+    """PNG bytes of the pictures in ``input_ids``, in the order of their places."""
 
     def __post_init__(self) -> None:
         length = len(self.input_ids)
@@ -96,6 +100,8 @@ class Batch:
     explored: Tensor
     """[row, tok] bool: drawn uniformly, not by the policy."""
     allowed: Allowed = ()
+    images: Sequence[tuple[bytes, ...]] = ()
+    """The pictures of each row; () where no row has any."""
 
     def __post_init__(self) -> None:
         shape = self.input_ids.shape
@@ -178,11 +184,17 @@ def rows_from_demonstrations(
     for index, demo in enumerate(demonstrations):
         history: list[tuple[str, tuple[int, ...]]] = []
         turns: list[Turn] = []
-        for turn in demo.turns:
+        images = images_of(demo.turns)
+        for number, turn in enumerate(demo.turns):
             response = prompt.response_ids(turn.text, turn.space)
+            ids, pictures = written(
+                prompt, demo.instruction, demo.spaces, history, turn.observation, images[: number + 1]
+            )
             turns.append(
                 Turn(
-                    prompt_ids=prompt.prompt_ids(demo.instruction, demo.spaces, history, turn.observation),
+                    prompt_ids=ids,
+                    image=turn.image,
+                    pictures=pictures,
                     response_ids=response,
                     sampler_logprobs=(0.0,) * len(response),
                     forced=len(prompt.forced_ids(turn.space)) if len(demo.spaces) == 1 else 0,
@@ -266,6 +278,10 @@ def _row(
         weights=tuple(weights) if segment_weights else (),
         explored=tuple(explored) if any(explored) else (),
         allowed=tuple(allowed),
+        images=(
+            *turns[starts[0][0]].pictures,
+            *(turns[index].image for index, _ in starts[1:] if turns[index].pictures),
+        ),
     )
 
 
@@ -310,6 +326,7 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         weights=torch.from_numpy(weights),
         explored=torch.from_numpy(explored),
         allowed=tuple((i, at, ids) for i, row in enumerate(rows) for at, ids in row.allowed),
+        images=tuple(row.images for row in rows) if any(row.images for row in rows) else (),
     )
 
 

@@ -31,8 +31,12 @@ class SamplerConfig:
     """``fast``; ``generate``, which is transformers' own loop with the same results; or the name of a plugin's sampler."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of a plugin's sampler."""
+    batch_size: int = 256
+    """Responses that a built-in sampler has in the making at a time, at most; what its keys and values take grows with it."""
 
     def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise RecipeError(f"rollout.sampler.batch_size: got {self.batch_size}; expected at least 1")
         if self.options and self.name in BUILT_IN_SAMPLERS:
             raise RecipeError(f"rollout.sampler.options: {self.name!r} is built in and takes none; take them out")
 

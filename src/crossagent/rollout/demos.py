@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added ``image``."""
 _ROUND = 256
 """Episodes recorded at a time; fixed, because what is given up is decided between rounds."""
 _HOPELESS = 4
@@ -48,6 +49,7 @@ _TURN = pa.struct(
         "cost": pa.float64(),
         "error": pa.string(),
         "segments": SEGMENTS,
+        "image": pa.binary(),
     }
 )
 _DEMONSTRATION = pa.schema(
@@ -253,7 +255,7 @@ def save_demonstrations(
 
 def load_demonstrations(path: Path | str) -> list[Demonstration]:
     """Return the demonstrations of a file; raises :class:`DataError` for any file that holds none."""
-    rows, _ = read_rows(path, "demonstrations", SCHEMA_VERSION)
+    rows, _ = read_rows(path, "demonstrations", SCHEMA_VERSION, older=(1,))
     try:
         return [
             Demonstration(

@@ -166,13 +166,14 @@ class GRPOModule(lightning.LightningModule):
             # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
             asked = (batch.input_ids, batch.attention_mask, batch.loss_mask | batch.explored, c.temperature)
             if recompute:
-                output = self.policy.logprobs(*asked, allowed=batch.allowed)
+                output = self.policy.logprobs(*asked, allowed=batch.allowed, images=batch.images)
                 _scatter(old, output.logprobs, indices, rows)
                 _scatter(entropy, output.entropy, indices, rows)
             else:
                 _scatter(old, batch.sampler_logprobs, indices, rows)
             if self._reference:
-                _scatter(ref, self._reference[0].logprobs(*asked, allowed=batch.allowed).logprobs, indices, rows)
+                there = self._reference[0].logprobs(*asked, allowed=batch.allowed, images=batch.images)
+                _scatter(ref, there.logprobs, indices, rows)
         return Scored(rows, old, ref if self._reference else None, entropy)
 
     def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
@@ -280,6 +281,7 @@ class GRPOModule(lightning.LightningModule):
                 c.temperature,
                 entropy=wants_entropy,
                 allowed=batch.allowed,
+                images=batch.images,
             )
             rho = ratio(output.logprobs, old, mask, level=c.ratio, segments=batch.turns)
             clips = {"clip_low": c.clip_low, "clip_high": c.clip_high}
