@@ -66,10 +66,10 @@ def test_what_a_layer_keeps_by_hand() -> None:
     layer = 6 * 8 + 2 * 8 + 2 * 4 + 4 * 16
     kept, inside = activations(job(), BATCH)
     assert kept == 100 * 4 * (2 * layer + 3 * 8)  # and around the last norm
-    assert inside == 100 * 4 * 3 * 16
+    assert inside == 100 * 4 * (2 * 16 + 2 * 8)
     again, recomputed = activations(job(checkpointing=True), BATCH)
     assert again == 100 * 4 * (2 * 8 + 3 * 8)
-    assert recomputed == 100 * 4 * (layer + 3 * 16)
+    assert recomputed == 100 * 4 * (layer - 8 + 2 * 16 + 2 * 8)
 
 
 def test_frozen_norms_keep_no_normalised_stream() -> None:
@@ -79,7 +79,7 @@ def test_frozen_norms_keep_no_normalised_stream() -> None:
 
 def test_scores_are_kept_by_eager_attention_alone() -> None:
     eager = activations(job(eager=True), BATCH)[0] - activations(job(), BATCH)[0]
-    assert eager == 2 * 100 * 2 * 100 * (4 + 4)
+    assert eager == 2 * 100 * 2 * 100 * 4
 
 
 def test_the_output_layer_runs_at_trained_positions() -> None:

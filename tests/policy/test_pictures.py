@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +24,15 @@ from crossagent.types import StopReason, Trajectory, Turn
 
 from .conftest import TEXTS
 
+Config = Callable[[str], dict[str, Any]]
 KINDS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 
-def tiny_config(kind: str) -> dict[str, Any]:
-    """A config.json of some 100k parameters, as the family's models have it."""
-    rope: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e6}
-    text = {
-        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 1024, "rope_parameters": rope,
-    }  # fmt: skip
-    vision: dict[str, Any] = {"depth": 2, "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2}
-    if kind == "qwen2_vl":
-        vision |= {"embed_dim": 16, "hidden_size": 32, "mlp_ratio": 2}
-    else:
-        vision |= {"hidden_size": 16, "out_hidden_size": 32, "intermediate_size": 32}
-    if kind == "qwen2_5_vl":
-        vision |= {"window_size": 56, "fullatt_block_indexes": [1]}
-    if kind == "qwen3_vl":
-        text |= {"head_dim": 8, "rope_parameters": {**rope, "mrope_interleaved": True}}
-        vision |= {"patch_size": 16, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
-    return {"model_type": kind, "text_config": text, "vision_config": vision}
-
-
-def seeing_policy(kind: str, directory: Path, lora: LoraConfig | None = None) -> Policy:
+def seeing_policy(config: dict[str, Any], directory: Path, lora: LoraConfig | None = None) -> Policy:
     """A fresh one, whose tokenizer is made of the tests' texts."""
-    path = directory / kind
+    path = directory / "model"
     path.mkdir(parents=True, exist_ok=True)
-    (path / "config.json").write_text(json.dumps(tiny_config(kind)))
+    (path / "config.json").write_text(json.dumps(config))
     return Policy.build(PolicyConfig(model=str(path), lora=lora), texts=TEXTS, seed=3)
 
 
@@ -67,8 +49,8 @@ def written(policy: Policy, *pictures: bytes, style: str = "chat", history: int 
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    return seeing_policy(request.param, tmp_path_factory.mktemp("seeing"))
+def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_vision: Config) -> Policy:
+    return seeing_policy(tiny_vision(request.param), tmp_path_factory.mktemp("seeing"))
 
 
 def logprobs(
@@ -157,8 +139,8 @@ def test_a_checkpoint_sees_as_the_policy_did(policy: Policy, tmp_path: Path) -> 
     assert torch.equal(want, logprobs(again, (*ids, 10, 11), len(ids), (picture(1),)))
 
 
-def test_adapters_reach_the_eyes(tmp_path: Path) -> None:
-    policy = seeing_policy("qwen2_5_vl", tmp_path, LoraConfig(r=2))
+def test_adapters_reach_the_eyes(tmp_path: Path, tiny_vision: Config) -> None:
+    policy = seeing_policy(tiny_vision("qwen2_5_vl"), tmp_path, LoraConfig(r=2))
     ids = torch.tensor([[*written(policy, picture(1)), 10, 11]])
     wanted = torch.zeros_like(ids, dtype=torch.bool)
     wanted[0, -2:] = True
@@ -249,10 +231,12 @@ def test_a_policy_that_reads_text_alone_is_given_no_pictures(scratch: Policy) ->
         scratch.picture_inputs(torch.ones(1, 4, dtype=torch.long), [(picture(1),)])
 
 
-def test_a_tokenizer_without_the_tokens_of_pictures_is_refused(scratch: Policy, tmp_path: Path) -> None:
+def test_a_tokenizer_without_the_tokens_of_pictures_is_refused(
+    scratch: Policy, tmp_path: Path, tiny_vision: Config
+) -> None:
     path = tmp_path / "wrong"
     path.mkdir()
-    (path / "config.json").write_text(json.dumps(tiny_config("qwen2_5_vl")))
+    (path / "config.json").write_text(json.dumps(tiny_vision("qwen2_5_vl")))
     scratch.tokenizer.save_pretrained(path)
     with pytest.raises(RecipeError, match=r"its tokenizer has no <\|vision_start\|>"):
         Policy.build(PolicyConfig(model=str(path)))

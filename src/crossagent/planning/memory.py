@@ -254,7 +254,7 @@ def activations(job: Job, u: Update) -> tuple[float, float]:
         vision = u.images * (v.layers * (job.numbers.residual * v.width if job.checkpointing else block))
         vision += u.images * 3 * job.numbers.linear * v.width * (1 + v.deepstack)
     if job.checkpointing:
-        return tokens * (shape.layers * stream + ends) + vision, tokens * (layer + inside)
+        return tokens * (shape.layers * stream + ends) + vision, tokens * (layer - stream + inside)
     return tokens * (shape.layers * layer + ends) + vision, tokens * inside
 
 
@@ -267,12 +267,12 @@ def _layer(job: Job, h: int, a: int, kv: int, f: int, context: int) -> tuple[flo
     if shape.qk_norm:
         heads += (n.upcast + normal + n.linear) * (a + kv)
     if job.eager:
-        heads += shape.heads * context * (4 + n.linear)
+        heads += shape.heads * context * (4 if n.linear == 4 else 4 + n.linear)  # softmax in fp32, and its 16-bit copy
     feed_forward = n.linear * 4 * f  # gate, its SiLU, up, their product
     kept = norms + heads + feed_forward
     if job.lora_rank:  # every adapter keeps its input (shared with the layer's) and r numbers
         kept += 4 * job.lora_rank * 7
-    return kept, n.linear * 3 * f
+    return kept, n.linear * 2 * f + n.residual * 2 * h  # gradients of the product's two factors, and of the stream
 
 
 def _logits(job: Job, u: Update) -> float:
