@@ -78,14 +78,16 @@ class Worlds:
 
     def prompt(self, policy: Policy) -> PromptFormat:
         """Return how prompts are written for this policy."""
-        told, recipe = self.described, self.plan.recipe
-        prompt = recipe.prompt
+        recipe, told = self.plan.recipe, self.described
         if policy.pictures is None and recipe.environment.options.get("observation") == "pixels":
             raise RecipeError(
                 f"environment.options.observation: got 'pixels', but policy.model {recipe.policy.model!r} reads text alone: it "
                 "would act blindly. Fix: observation: both, or text"
             )
-        return PromptFormat(policy.tokenizer, prompt, told.fragments, told.headers, policy.pictures)
+        grammars = told.grammars if recipe.rollout.constrained else None
+        return PromptFormat(
+            policy.tokenizer, recipe.prompt, told.fragments, told.headers, grammars, pictures=policy.pictures
+        )
 
     def sampler(self, policy: Policy) -> Sampler:
         """Return what turns prompts into responses of this policy: built in, or a plugin's."""

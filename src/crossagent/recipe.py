@@ -458,6 +458,17 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             plugins.check_sampler_options(sampler.name, sampler.options)
         except PluginError as error:
             raise PluginError(f"rollout.sampler: {error} Built in: {', '.join(BUILT_IN_SAMPLERS)}.") from error
+    if recipe.rollout.constrained:
+        if sampler.name not in BUILT_IN_SAMPLERS and not plugins.sampler(sampler.name).constrains:
+            raise RecipeError(
+                f"rollout.constrained: the sampler {sampler.name!r} does not declare that it keeps to a grammar; expected one of "
+                f"{', '.join(BUILT_IN_SAMPLERS)}, or a plugin's whose SamplerSpec says constrains=True"
+            )
+        if not _installed("llguidance"):
+            raise MissingExtraError(
+                "rollout.constrained: needs the package llguidance, which is not installed. "
+                "Fix: pip install 'crossagent[constrained]'"
+            )
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "

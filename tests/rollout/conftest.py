@@ -34,6 +34,9 @@ class LetterPrompt:
     def response_ids(self, text, space):
         return (*map(ord, text), EOT)
 
+    def grammar(self, spaces):
+        return ""
+
     def decode(self, response_ids: Sequence[int]) -> str:
         return "".join(chr(i) for i in response_ids if i != EOT)
 

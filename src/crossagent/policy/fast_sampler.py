@@ -133,6 +133,8 @@ class FastSampler(BatchedSampler):
         start = time.perf_counter()
         budgets = np.array([params.max_new_tokens - len(r.forced_ids) for r in requests])
         rows, live, logits = self._open(requests, self._find(requests), int(budgets.max()))
+        walk = self._walk(requests, params)
+        logits = walk.mask(logits, live) if walk else logits
         watched = watched_logprobs([requests[i] for i in live], logits, params.temperature)
         watched_of = {int(i): values for i, values in zip(live, watched, strict=True)}
         self.timing.by_phase["prefill"] += time.perf_counter() - start
@@ -149,6 +151,8 @@ class FastSampler(BatchedSampler):
             chosen, logp = choose(logits, u, params.temperature)
             ids[live, step] = chosen.cpu().numpy()
             logprobs[live, step] = logp.cpu().numpy()
+            if walk:
+                walk.take(live, ids[live, step].tolist())
             going &= (ids[live, step] != self.policy.eot_id) & (budgets[live] > step + 1)
             if not going.any():
                 break
@@ -160,8 +164,16 @@ class FastSampler(BatchedSampler):
                 live, going = live[kept], going[kept]
                 chosen = chosen[torch.from_numpy(kept).to(chosen.device)]
             logits = self._read(rows, slice(0, len(live)), chosen.unsqueeze(-1), np.ones(len(live), dtype=np.int64))
+            logits = walk.mask(logits, live) if walk else logits
         samples = [
-            self._finish(request, ids[i].tolist(), logprobs[i].tolist(), int(budgets[i]), watched_of[i])
+            self._finish(
+                request,
+                ids[i].tolist(),
+                logprobs[i].tolist(),
+                int(budgets[i]),
+                watched_of[i],
+                walk.allowed(i) if walk else (),
+            )
             for i, request in enumerate(requests)
         ]
         if self._keeping:

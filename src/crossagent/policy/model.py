@@ -25,6 +25,7 @@ from crossagent import __version__
 from crossagent.errors import CheckpointError, RecipeError
 from crossagent.policy import checkpoint, sources
 from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
+from crossagent.policy.masking import Allowed, masked
 from crossagent.policy.pictures import Pictures
 from crossagent.policy.template import end_of_turn_id
 
@@ -142,7 +143,7 @@ class Policy(nn.Module):
         *,
         dropout: bool = False,
         entropy: bool = True,
-        allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
+        allowed: Allowed = (),
         images: Sequence[Sequence[bytes]] = (),
     ) -> PolicyOutput:
         """Return log p(token t | tokens < t) and entropies where ``target_mask`` is true.
@@ -157,7 +158,7 @@ class Policy(nn.Module):
             temperature: The sampler's, > 0.
             dropout: Keep dropout in training mode (for supervised training).
             entropy: False skips the entropies (zeros).
-            allowed: (row, token, ids) where the sampler was constrained: only these ids could be drawn there, and log-probs
+            allowed: (row, token, set) where the sampler was constrained: only these ids could be drawn there, and log-probs
                 and entropies are those of the distribution over them, so that the ratio stays 1.
             images: The pictures of each row, PNG bytes, in the order of their places in ``input_ids``; () where there are none.
 
@@ -183,8 +184,8 @@ class Policy(nn.Module):
         zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
         spread = zeros
         if entropy:
-            plogp = torch.where(logp > -torch.inf, logp.exp() * logp, 0.0)
-            spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
+            finite = logp.masked_fill(logp == -torch.inf, 0.0)  # 0 · −∞ is 0 here, and so is its gradient
+            spread = zeros.index_put((rows, before + 1), -(finite.exp() * finite).sum(-1))
         return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
 
     @contextlib.contextmanager
@@ -358,7 +359,7 @@ class Reference:
         target_mask: Tensor,
         temperature: float = 1.0,
         *,
-        allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
+        allowed: Allowed = (),
         images: Sequence[Sequence[bytes]] = (),
     ) -> PolicyOutput:
         """See :meth:`Policy.logprobs`."""
@@ -398,21 +399,12 @@ class Reference:
                     parameter.data = current[name]
 
 
-def _constrained(
-    logits: Tensor, rows: Tensor, cols: Tensor, allowed: Sequence[tuple[int, int, Sequence[int]]]
-) -> Tensor:
+def _constrained(logits: Tensor, rows: Tensor, cols: Tensor, allowed: Allowed) -> Tensor:
     """Return logits [target, vocab] with −∞ at ids that could not be drawn; targets are (rows, cols), each [target]."""
     if not allowed:
         return logits
-    number = {place: k for k, place in enumerate(zip(rows.tolist(), cols.tolist(), strict=True))}
-    sets = [(number[row, col], ids) for row, col, ids in allowed if (row, col) in number]
-    if not sets:
-        return logits
-    at = torch.tensor([target for target, _ in sets], device=logits.device)
-    open_ = torch.zeros(len(sets), logits.shape[-1], dtype=torch.bool, device=logits.device)
-    for k, (_, ids) in enumerate(sets):
-        open_[k, list(ids)] = True
-    return logits.index_put((at,), logits[at].masked_fill(~open_, -torch.inf))
+    sets = {(row, col): tokens for row, col, tokens in allowed}
+    return masked(logits, [sets.get(place, b"") for place in zip(rows.tolist(), cols.tolist(), strict=True)])
 
 
 def make_reference(policy: Policy, *, spare: bool = False) -> Reference:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossagent.policy.config import PromptConfig
 from crossagent.policy.template import COMPACT_TASK, chat_segments, compact_segments
+from crossagent.spaces import union
 
 if TYPE_CHECKING:
     from crossagent.policy.pictures import Pictures
@@ -29,6 +30,7 @@ class PromptFormat:
         config: Style, history, fragments.
         fragments: Space → what the system text says about it.
         headers: Space → the first characters of its responses.
+        grammars: Space → its grammar, where responses must keep to it; None: they may be anything.
         pictures: The policy's, which then sees the pictures of observations before their text; None: text alone.
     """
 
@@ -38,6 +40,8 @@ class PromptFormat:
         config: PromptConfig,
         fragments: Mapping[str, str],
         headers: Mapping[str, str],
+        grammars: Mapping[str, str] | None = None,
+        *,
         pictures: Pictures | None = None,
     ) -> None:
         """Cut the template and tokenize what never changes."""
@@ -46,6 +50,7 @@ class PromptFormat:
         self.config = config
         self.fragments = dict(fragments)
         self.headers = dict(headers)
+        self._grammars = None if grammars is None else dict(grammars)
         self._compact = config.style == "compact"
         segments = compact_segments(tokenizer) if self._compact else chat_segments(tokenizer)
         self._cache: dict[tuple[str, bool], tuple[int, ...]] = {}
@@ -114,6 +119,10 @@ class PromptFormat:
     def forced_ids(self, space: str) -> tuple[int, ...]:
         """Return the ids of a space's header, for ``SampleRequest.forced_ids``."""
         return self._forced[space]
+
+    def grammar(self, spaces: Sequence[str]) -> str:
+        """Return what a response may be where the prompt lists these spaces, for ``SampleRequest.grammar``."""
+        return "" if self._grammars is None else union({space: self._grammars[space] for space in spaces})
 
     def decode(self, response_ids: Sequence[int]) -> str:
         """Return the text of a response without its end-of-turn token; any other special token stays visible."""

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from crossagent.envs.recording import images_of
+from crossagent.policy.masking import Allowed
 from crossagent.rollout.loop import written
 from crossagent.rollout.segments import token_segments
-from crossagent.types import Trajectory, Turn
+from crossagent.types import TokenSet, Trajectory, Turn
 
 if TYPE_CHECKING:
     from crossagent.envs.recording import Demonstration
@@ -48,7 +49,7 @@ class Row:
     """[tok] What the token's loss is multiplied with; () is 1 everywhere."""
     explored: tuple[bool, ...] = ()
     """[tok] Drawn uniformly, not by the policy (the header of an explored turn); () is nowhere."""
-    allowed: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    allowed: tuple[tuple[int, TokenSet], ...] = ()
     """(token, the ids that could be drawn there), where the sampler was constrained."""
     images: tuple[bytes, ...] = ()
     """PNG bytes of the pictures in ``input_ids``, in the order of their places."""
@@ -100,6 +101,7 @@ class Batch:
     explored: Tensor
     """[row, tok] bool: drawn uniformly, not by the policy."""
     allowed: Allowed = ()
+    """See ``Policy.logprobs``."""
     images: Sequence[tuple[bytes, ...]] = ()
     """The pictures of each row; () where no row has any."""
 
@@ -129,8 +131,6 @@ class Batch:
         return Batch(**parts)
 
 
-Allowed = Sequence[tuple[int, int, tuple[int, ...]]]
-"""(row, token, the ids that could be drawn there), where a sampler was constrained; see ``Policy.logprobs``."""
 TurnAdvantages = Sequence[float] | Sequence[Sequence[float]]
 
 
@@ -251,7 +251,7 @@ def _row(
 ) -> Row:
     length = len(ids)
     weights, explored = [1.0] * length, [False] * length
-    allowed: list[tuple[int, tuple[int, ...]]] = []
+    allowed: list[tuple[int, TokenSet]] = []
     sampled, logprobs, credit, owner = [False] * length, [0.0] * length, [0.0] * length, [-1] * length
     for index, at in starts:
         turn = turns[index]
@@ -325,7 +325,7 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         trajectory=torch.tensor([row.trajectory for row in rows]),
         weights=torch.from_numpy(weights),
         explored=torch.from_numpy(explored),
-        allowed=tuple((i, at, ids) for i, row in enumerate(rows) for at, ids in row.allowed),
+        allowed=tuple((i, at, tokens) for i, row in enumerate(rows) for at, tokens in row.allowed),
         images=tuple(row.images for row in rows) if any(row.images for row in rows) else (),
     )
 

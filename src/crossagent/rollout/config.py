@@ -65,6 +65,10 @@ class RolloutConfig:
     it needs ``trainer.deterministic: false``. Evaluations play ``halves`` where this says ``async``."""
     max_new_tokens: int = 24
     """Longest response; one that is longer is cut, which ends its trajectory."""
+    constrained: bool = False
+    """Sample among the tokens alone that the grammars of the active spaces allow, so that every response is an action; in
+    training and evaluation alike. Log-probs are then of the distribution over these tokens. Near ``max_new_tokens`` the
+    shortest end is taken, so leave room. Needs ``crossagent[constrained]``."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     NOT_OFFERED: ClassVar[Mapping[str, str]] = {

@@ -59,6 +59,9 @@ class PromptLike(Protocol):
     def forced_ids(self, space: str) -> tuple[int, ...]:
         """Return the ids of a space's header."""
 
+    def grammar(self, spaces: Sequence[str]) -> str:
+        """Return what a response may be with these spaces, as a Lark grammar; empty: anything."""
+
     def decode(self, response_ids: Sequence[int]) -> str:
         """Return the text of a response without its end-of-turn token."""
 
@@ -397,6 +400,7 @@ class _Table:
                 seed=derive(self.seed, "sample", self.step, s.episode.group, s.episode.member, len(s.turns)),
                 forced_ids=self._header(s),
                 watched_ids=() if s.exploring else space_openings(self.prompt, s.episode.spaces),
+                grammar=self.prompt.grammar(s.episode.spaces),
             )
             for s in live
             for ids, images in [
@@ -506,7 +510,7 @@ def _stop(state: _Live, acted: Acted | None) -> StopReason | None:
 def said(
     request: SampleRequest, sample: Sample, prompt: PromptLike, explored_from: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return what a turn holds of its response: ids, log-probs, and whose choice its header was.
+    """Return what a turn holds of its response: ids, log-probs, what could be drawn, and whose choice its header was.
 
     Args:
         request: What was asked.
@@ -525,6 +529,7 @@ def said(
         "response_ids": sample.response_ids,
         "sampler_logprobs": logprobs,
         "finish_reason": sample.finish_reason,
+        "allowed": sample.allowed,
         "forced": 0 if explored_from else given,
         "explored": given if explored_from else 0,
     }

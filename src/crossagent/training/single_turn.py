@@ -135,6 +135,7 @@ def judge(
                 seed=derive(seed, "sample", step, index, member, 0),
                 forced_ids=_header(spaces, prompt, member < explore, (seed, step, index, member, 0)),
                 watched_ids=() if member < explore else space_openings(prompt, spaces),
+                grammar=prompt.grammar(spaces),
             )
             for member in range(samples_each)
         ]
