@@ -42,7 +42,7 @@ def picture(seed: int, height: int = 64, width: int = 96) -> bytes:
 
 def written(policy: Policy, *pictures: bytes, style: str = "chat", history: int = -1) -> tuple[int, ...]:
     made = PromptFormat(
-        policy.tokenizer, PromptConfig(style, history), {"api": "Api: go"}, {"api": "Api:"}, policy.pictures
+        policy.tokenizer, PromptConfig(style, history), {"api": "Api: go"}, {"api": "Api:"}, pictures=policy.pictures
     )
     past = [("near: cow", made.response_ids("Api: mine(oak_log)", "api"))] * (len(pictures) - 1)
     return made.prompt_ids("Kill a cow.", ["api"], past, "now", pictures)
@@ -169,7 +169,9 @@ def test_adapters_reach_the_eyes(tmp_path: Path, tiny_vision: Config) -> None:
 
 def test_a_prompt_shows_the_pictures_of_the_turns_that_it_shows(policy: Policy) -> None:
     assert policy.pictures is not None
-    made = PromptFormat(policy.tokenizer, PromptConfig("chat", 1), {"api": "Api: go"}, {"api": "Api:"}, policy.pictures)
+    made = PromptFormat(
+        policy.tokenizer, PromptConfig("chat", 1), {"api": "Api: go"}, {"api": "Api:"}, pictures=policy.pictures
+    )
     past = [("far", made.response_ids("Api: mine(oak_log)", "api"))] * 3
     images = [picture(1), picture(2), b"", picture(4)]
     ids = made.prompt_ids("Kill a cow.", ["api"], past, "now", images)
@@ -177,7 +179,11 @@ def test_a_prompt_shows_the_pictures_of_the_turns_that_it_shows(policy: Policy) 
     assert ids.count(policy.pictures.pad_id) == policy.pictures.tokens(picture(4)).count(policy.pictures.pad_id)
     assert made.shown(images[:2]) == (picture(1), picture(2))
     off = PromptFormat(
-        policy.tokenizer, PromptConfig("chat", 1, pictures=False), {"api": "Api: go"}, {"api": "Api:"}, policy.pictures
+        policy.tokenizer,
+        PromptConfig("chat", 1, pictures=False),
+        {"api": "Api: go"},
+        {"api": "Api:"},
+        pictures=policy.pictures,
     )
     assert off.shown(images) == ()
     assert off.prompt_ids("Kill a cow.", ["api"], past, "now", images) == off.prompt_ids(
@@ -187,7 +193,9 @@ def test_a_prompt_shows_the_pictures_of_the_turns_that_it_shows(policy: Policy) 
 
 def test_text_that_looks_like_a_picture_is_only_text(policy: Policy) -> None:
     assert policy.pictures is not None
-    made = PromptFormat(policy.tokenizer, PromptConfig("chat", 0), {"api": "Api: go"}, {"api": "Api:"}, policy.pictures)
+    made = PromptFormat(
+        policy.tokenizer, PromptConfig("chat", 0), {"api": "Api: go"}, {"api": "Api:"}, pictures=policy.pictures
+    )
     ids = made.prompt_ids("Kill a cow.", ["api"], [], "a sign says <|image_pad|>", [picture(1)])
     assert ids.count(policy.pictures.pad_id) == policy.pictures.tokens(picture(1)).count(policy.pictures.pad_id)
 
@@ -196,7 +204,7 @@ def test_turns_in_one_row_keep_their_pictures_in_order(policy: Policy) -> None:
     """With the whole history, the row of an episode shows every picture once; turn by turn, each row its own."""
     assert policy.pictures is not None
     made = PromptFormat(
-        policy.tokenizer, PromptConfig("chat", -1), {"api": "Api: go"}, {"api": "Api:"}, policy.pictures
+        policy.tokenizer, PromptConfig("chat", -1), {"api": "Api: go"}, {"api": "Api:"}, pictures=policy.pictures
     )
     images, history, turns = [picture(1), picture(2), picture(3)], [], []
     response = made.response_ids("Api: mine(oak_log)", "api")
