@@ -68,7 +68,7 @@ def parts() -> tuple[Part, ...]:
         Part("deepspeed", "trainer.strategy=deepspeed_…: training over several GPUs with sharded states", "pip install 'crossagent[deepspeed]'", package="deepspeed"),
         Part("llguidance", "rollout.constrained: responses that are always an action", "pip install 'crossagent[constrained]'", package="llguidance"),
         Part("vllm", "samplers that run in vLLM, on GPUs", "pip install 'crossagent[vllm]'", package="vllm"),
-        Part("ray", "samplers and worlds on several machines, through Ray", "pip install 'crossagent[ray]'", package="ray"),
+        Part("ray", "rollout.pool=ray: worlds on several machines", "pip install 'crossagent[ray]'", package="ray"),
         Part("minerl", "worlds of MineRL in this environment (crossagent-minerl keeps MineRL in one of its own: crossagent minerl install)", "pip install 'crossagent[minerl]'", package="minerl"),
         Part("crossagent-lightning-cli", "the command `lightning run RECIPE`", "pip install ./plugins/crossagent-lightning-cli  (in a checkout)", package="crossagent-lightning-cli"),
         Part("pytest", "the contract suites of crossagent.testing in a package's own tests", "pip install 'pytest>=8'", package="pytest"),

@@ -373,7 +373,10 @@ class Plan:
             spaces=tuple((spec, self.recipe.spaces[spec.name].options) for spec in self.spaces),
             costs={name: CostRule(**asdict(space.cost)) for name, space in self.recipe.spaces.items()},
         )
-        return WorkerPool(
+        kind = WorkerPool
+        if rollout.pool == "ray":
+            from crossagent.envs.ray_pool import RayPool as kind
+        return kind(
             config,
             rollout.workers,
             rollout.worlds_per_worker,
@@ -458,6 +461,10 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             plugins.check_sampler_options(sampler.name, sampler.options)
         except PluginError as error:
             raise PluginError(f"rollout.sampler: {error} Built in: {', '.join(BUILT_IN_SAMPLERS)}.") from error
+    if recipe.rollout.pool == "ray" and not _installed("ray"):
+        raise MissingExtraError(
+            "rollout.pool: 'ray' needs the package ray, which is not installed. Fix: pip install 'crossagent[ray]'"
+        )
     if recipe.rollout.constrained:
         if sampler.name not in BUILT_IN_SAMPLERS and not plugins.sampler(sampler.name).constrains:
             raise RecipeError(

@@ -13,6 +13,8 @@ def test_the_middles_are_those_of_the_published_table() -> None:
     found = CameraBins().decode(range(11))
     assert [round(angle, 2) for angle in found] == [-10, -5.81, -3.22, -1.61, -0.62, 0, 0.62, 1.61, 3.22, 5.81, 10]
     assert CameraBins(scheme="linear").decode(range(11)) == tuple(range(-10, 11, 2))
+    edges = [0.268, 0.274, 1.03, 1.06, 2.3, 2.34]  # around 11 ** 0.1 - 1, 11 ** 0.3 - 1 and 11 ** 0.5 - 1
+    assert CameraBins().encode(edges) == (5, 6, 6, 7, 7, 8)
     assert [bins.count for bins in SCHEMES] == [11, 21, 11]
 
 

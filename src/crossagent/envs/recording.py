@@ -30,7 +30,7 @@ class DemoTurn:
     segments: tuple[tuple[str, int], ...] = ()
     """Parts of the text: (name, character); see ``ActionTokenizer.segments``."""
     image: bytes = b""
-    """The picture before the turn as PNG; empty where the environment shows text only."""
+    """The picture before it, as PNG, or as an imported data set has it (JPEG); empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,9 @@ class Acted(NamedTuple):
     segments: tuple[tuple[str, int], ...] = ()
     """Parts of the response: (name, character); see ``ActionTokenizer.segments``."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Acted, tuple(self)  # a third less time than a named tuple's own way
+
 
 class LoweredAction(NamedTuple):
     """What a text comes down to."""

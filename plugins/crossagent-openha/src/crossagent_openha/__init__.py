@@ -1,6 +1,6 @@
 """OpenHA's action spaces, with the texts that its released data sets and checkpoints use (arXiv 2509.13347, 2512.09706)."""
 
-from crossagent.plugin import ActionSpaceSpec, hookimpl
+from crossagent.plugin import ActionSpaceSpec, CommandSpec, hookimpl
 
 CROSSAGENT_CONTRACT = "1.0"
 
@@ -54,3 +54,10 @@ def crossagent_action_spaces() -> list[ActionSpaceSpec]:
             instead_of=("grounding",),
         ),
     ]
+
+
+@hookimpl
+def crossagent_commands() -> list[CommandSpec]:
+    """Declare ``crossagent openha``."""
+    doc = "import and export: OpenHA's parquet data sets to demonstrations and back."
+    return [CommandSpec("openha", "1", "crossagent_openha.command:command", doc)]
