@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crossagent.errors import RecipeError, TaskError
+from crossagent.errors import RecipeError, TaskError, Unavailable
 from crossagent.estimate import estimate
 from crossagent.policy.model import Policy
 from crossagent.recipe import Plan, load_recipe, validate
@@ -67,6 +67,11 @@ def test_a_space_and_its_share_of_demonstrations_can_be_left_out() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_runs_for_a_step(path: Path, crossagent: Run, tmp_path: Path) -> None:
+    recipe = load_recipe(path)
+    try:
+        load_plugins().build_environment(recipe.environment.name, recipe.environment.options).close()
+    except Unavailable as error:
+        pytest.skip(str(error))
     result = crossagent("run", path, ROOT / "recipes/debug/one_step.yaml")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "runs" / f"{path.stem}-one_step" / "summary.json").is_file()

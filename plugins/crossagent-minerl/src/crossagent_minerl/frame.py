@@ -21,7 +21,8 @@ class Frame:
     """[height, width, 3]."""
     slots: tuple[tuple[int | None, str, int], ...]
     """(slot, item, count); the slot is None where the game tells counts only."""
-    held: str
+    held: str | None
+    """Empty: nothing; None: not known."""
     gui: bool
     place: tuple[float, ...] | None
     """x, y, z, pitch, yaw (degrees), where the game tells them."""
@@ -77,7 +78,7 @@ class Frame:
     def text(self) -> str:
         """Return the text observation, in CraftWorld's words where they say the same."""
         have = " ".join(f"{item} {count}" for item, count in self.inventory.items()) or "none"
-        parts = [f"hand {self.held or 'none'} have {have}"]
+        parts = [f"have {have}" if self.held is None else f"hand {self.held or 'none'} have {have}"]
         if self.place is not None:
             x, y, z, pitch, yaw = self.place
             parts.append(f"at {math.floor(x)} {math.floor(y)} {math.floor(z)} yaw {round(yaw)} pitch {round(pitch)}")
