@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from crossagent.errors import RecipeError
-from crossagent.estimate import Estimate, estimate, hardware_of, launch_line, policy_shape, rates_of
+from crossagent.estimate import Estimate, estimate, launch_line
+from crossagent.estimate.inputs import hardware_of, policy_shape
+from crossagent.estimate.rates import rates_of
 from crossagent.planning.hardware import HARDWARE, Hardware
 from crossagent.planning.memory import GIB
 from crossagent.recipe import load_recipe, validate
