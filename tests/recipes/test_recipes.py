@@ -152,3 +152,17 @@ def test_a_tiny_model_that_sees_goes_through_all_stages(
     kept = Policy.load(tmp_path / "runs/tiny/mtrl/checkpoint")
     assert kept.pictures is not None
     assert turn.prompt_ids.count(kept.pictures.pad_id) > 0
+
+
+def test_openha_without_its_weights_says_so_before_it_plays(
+    crossagent: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "no_models"))
+    result = crossagent("run", ROOT / "recipes/openha.yaml", "tracking.mlflow=false")
+    assert result.returncode == 2
+    last = result.stderr.strip().splitlines()[-1]
+    assert "policy.model: 'CraftJarvis/minecraft-openha-qwen2vl-7b-2509' is no preset" in last
+    assert "the hub did not give it" in last
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "runs/openha/demonstrations.parquet").exists()
