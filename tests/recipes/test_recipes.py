@@ -120,8 +120,7 @@ def test_a_dry_run_says_plan_and_launch_line_without_weights(crossagent: Run, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
-@pytest.mark.parametrize("path", MINECRAFT, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("path", "lora"), list(zip(MINECRAFT, (False, True), strict=True)), ids=["full", "lora"])
 def test_a_tiny_model_that_sees_goes_through_all_stages(
     path: Path, lora: bool, crossagent: Run, tmp_path: Path, tiny_vision: Callable[[str], dict[str, Any]]
 ) -> None:
@@ -138,6 +137,8 @@ def test_a_tiny_model_that_sees_goes_through_all_stages(
         "trainer.precision=32-true", "trainer.deterministic=true", "plan.hardware=cpu", "rollout.max_new_tokens=8",
         "strl.max_new_tokens=8", "strl.minibatches=1", "relabel.max_new_tokens=8", "sft.micro_batches=8",
         "prompt.fragments=headers", "demonstrations.episodes=6", "evaluation.experts=false",
+        "evaluation.single_spaces_after=[]", "evaluation.episodes=1", "mtrl.filter_zero_variance=false",
+        "mtrl.drop_all_fail=false", "strl.filter_zero_variance=false", "strl.drop_all_fail=false",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / "runs/tiny/summary.json").read_text())

@@ -192,6 +192,16 @@ def test_temperature_divides_the_logits_of_the_old_pass(tmp_path: Path) -> None:
     assert row["train/sampler_gap_max"] > 0.01  # sampled at 0.7, trained at 1: the log shows it
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision_reinforces_too(tmp_path: Path, precision: str) -> None:
+    policy = tiny_policy(dtype="bfloat16" if precision == "bf16-true" else "float32")
+    train_grpo(policy, WordSource(policy), replace(SMALL, kl_coef=0.1), stage(tmp_path, precision=precision))
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert sum(row["train/optimizer_steps"] for row in rows) > 0
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert max(row.get("train/ratio_first_deviation", 0.0) for row in rows) < 0.05
+
+
 def test_two_runs_are_bit_identical(tmp_path: Path) -> None:
     ends, logs = [], []
     for name in ("a", "b"):

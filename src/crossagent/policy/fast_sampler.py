@@ -317,7 +317,8 @@ class FastSampler(BatchedSampler):
             theirs = self._logits(ids, counts).float()
         except Exception as error:  # whatever a model that does not ask transformers for attention does
             return f"{type(error).__name__}: {error}"
-        far = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-3))
+        some = theirs.isfinite()  # what is never sampled is −∞ in both
+        far = float((ours[some] - theirs[some]).abs().max() / theirs[some].abs().max().clamp(min=1e-3))
         limit = _TOLERANCE.get(next(policy.model.parameters()).dtype, 1e-3)
         return "" if far <= limit else f"its logits would be {far:.1g} of their size off"
 
