@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossagent.errors import RecipeError
-from crossagent.estimate import Estimate, estimate, launch_line
+from crossagent.estimate import Estimate, estimate
 from crossagent.estimate.inputs import hardware_of, policy_shape
 from crossagent.estimate.rates import rates_of
 from crossagent.planning.hardware import HARDWARE, Hardware
@@ -136,16 +136,6 @@ def test_shapes_come_from_presets_directories_and_the_recipe(tmp_path: Path) -> 
     (tmp_path / "config.json").write_text("[")
     with pytest.raises(RecipeError, match=r"config\.json: cannot be read"):
         policy_shape(load_recipe(QUICK, [f"policy.model={tmp_path}"]))
-
-
-def test_the_launch_line_is_what_the_devices_need() -> None:
-    words = ["run", "a b.yaml", "seed=1"]
-    assert launch_line(load_recipe(QUICK), words) == "crossagent run 'a b.yaml' seed=1"
-    assert launch_line(load_recipe(BIG), words) == (
-        "torchrun --standalone --nproc-per-node 8 -m crossagent run 'a b.yaml' seed=1"
-    )
-    two = load_recipe(BIG, [str(ROOT / "recipes/minecraft/hardware/h100_2x8.yaml")])
-    assert launch_line(two, words).startswith("torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d")
 
 
 def test_a_run_says_what_is_reached(tmp_path: Path) -> None:

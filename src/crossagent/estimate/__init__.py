@@ -6,9 +6,7 @@ how: :mod:`crossagent.planning`.
 
 from __future__ import annotations
 
-import shlex
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,17 +231,3 @@ def estimate(checked: Plan, run: Path | None = None) -> Estimate:
         stages.append(StageEstimate(name, plan(job), *time_of(recipe, name, setting, rates, turns)))
     trained = job_of(recipe, recipe.stages[-1], shape, hardware, sharding).trained
     return Estimate(recipe, shape, hardware, sharding, rates, tuple(stages), trained, tuple(assumed))
-
-
-# -- how it is started --------------------------------------------------------------------------------------------------
-def launch_line(recipe: Recipe, words: Sequence[str]) -> str:
-    """Return the command that starts a recipe on its devices; ``words`` are those after ``crossagent``."""
-    trainer, command = recipe.trainer, " ".join(shlex.quote(word) for word in words)
-    if trainer.devices * trainer.num_nodes == 1:
-        return f"crossagent {command}"
-    if trainer.num_nodes == 1:
-        return f"torchrun --standalone --nproc-per-node {trainer.devices} -m crossagent {command}"
-    return (
-        f"torchrun --nnodes {trainer.num_nodes} --nproc-per-node {trainer.devices} --rdzv-backend c10d "
-        f"--rdzv-endpoint FIRST_HOST:29500 -m crossagent {command}"
-    )
