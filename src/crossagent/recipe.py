@@ -201,10 +201,15 @@ class TrainerConfig:
     """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
     deterministic: bool = True
     """Only deterministic algorithms; an operation without one raises."""
+    matmul: str = "auto"
+    """Precision of float32 matrix products: ``highest``, ``high``, ``medium`` (torch.set_float32_matmul_precision), or ``auto``:
+    on a CPU ``medium`` where that is another, faster library with the same precision, which is tried when a run begins; else
+    ``highest``."""
 
     def __post_init__(self) -> None:
         lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
         lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
+        lookup(self.matmul, dict.fromkeys(MATMULS, True), "trainer.matmul:", RecipeError)
         lookup(self.strategy, dict.fromkeys(STRATEGIES, True), "trainer.strategy:", RecipeError)
         if self.strategy.startswith("deepspeed") and self.accelerator == "cpu":
             raise RecipeError(f"strategy: {self.strategy!r} needs accelerator: cuda; expected auto on a CPU")

@@ -161,18 +161,19 @@ class GRPOModule(lightning.LightningModule):
         width = len(rows)
         old, entropy, ref = ([torch.empty(0)] * width for _ in range(3))
         recompute = c.old_logprobs == "recompute"
-        for indices in micro_batches(rows, c.logprob_batch_tokens):
+        for indices in micro_batches(rows, c.logprob_batch_tokens, shared=self.policy.packs):
             batch = self._collate([rows[i] for i in indices])
             # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
             asked = (batch.input_ids, batch.attention_mask, batch.loss_mask | batch.explored, c.temperature)
             if recompute:
-                output = self.policy.logprobs(*asked, allowed=batch.allowed)
+                output = self.policy.logprobs(*asked, allowed=batch.allowed, shared=batch.shared)
                 _scatter(old, output.logprobs, indices, rows)
                 _scatter(entropy, output.entropy, indices, rows)
             else:
                 _scatter(old, batch.sampler_logprobs, indices, rows)
             if self._reference:
-                _scatter(ref, self._reference[0].logprobs(*asked, allowed=batch.allowed).logprobs, indices, rows)
+                output = self._reference[0].logprobs(*asked, allowed=batch.allowed, shared=batch.shared)
+                _scatter(ref, output.logprobs, indices, rows)
         return Scored(rows, old, ref if self._reference else None, entropy)
 
     def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
@@ -269,7 +270,7 @@ class GRPOModule(lightning.LightningModule):
         length = sequence_lengths(rows, "turns" if c.aggregation == "seq-mean-turn-mean" else "tokens")
         divisor = normaliser(rows, c.aggregation)
         wants_entropy = c.entropy_coef > 0 or c.old_logprobs == "sampler"  # else the old pass has taken it
-        for part in micro_batches(rows, c.micro_batch_tokens):
+        for part in micro_batches(rows, c.micro_batch_tokens, shared=self.policy.packs):
             batch = self._collate([rows[i] for i in part])
             mask, width = batch.loss_mask, batch.input_ids.shape[1]
             old = _padded([scored.old[indices[i]] for i in part], width).to(mask.device)
@@ -280,6 +281,7 @@ class GRPOModule(lightning.LightningModule):
                 c.temperature,
                 entropy=wants_entropy,
                 allowed=batch.allowed,
+                shared=batch.shared,
             )
             rho = ratio(output.logprobs, old, mask, level=c.ratio, segments=batch.turns)
             clips = {"clip_low": c.clip_low, "clip_high": c.clip_high}
