@@ -22,6 +22,7 @@ import pluggy
 from crossagent.chain import ChainSpace
 from crossagent.contract import CONTRACT
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
+from crossagent.envs.bridge import Bridge, BridgeFailed
 from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
 from crossagent.errors import Unavailable
 from crossagent.spaces import (
@@ -160,6 +161,8 @@ __all__ = [
     "ActionSpace",
     "ActionSpaceSpec",
     "ActionTokenizer",
+    "Bridge",
+    "BridgeFailed",
     "Call",
     "ChainSpace",
     "CommandSpec",

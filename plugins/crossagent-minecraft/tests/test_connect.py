@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from crossagent.plugin import RawTick
-from crossagent_minecraft.link import BridgeFailed
+from crossagent.plugin import BridgeFailed, RawTick
 from crossagent_minecraft.node import missing, node, packages, sources
 from crossagent_minecraft.suite import suite
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from crossagent.plugin import RawTick, lower
+from crossagent.plugin import BridgeFailed, RawTick, lower
 from crossagent.testing import check_environment
 from crossagent_api.space import ApiSpace
 from crossagent_control.space import ControlSpace
@@ -17,7 +17,6 @@ from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.experts.control import ControlExpert
 from crossagent_gui.space import GuiSpace
 from crossagent_minecraft import crossagent_environments
-from crossagent_minecraft.link import BridgeFailed
 from crossagent_minecraft.pool import pool
 from crossagent_minecraft.suite import suite
 

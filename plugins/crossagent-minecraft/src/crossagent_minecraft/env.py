@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from crossagent.plugin import Observation, RawTick, Task, TickLimit, Unavailable
+from crossagent.plugin import BridgeFailed, Observation, RawTick, Task, TickLimit, Unavailable
 from crossagent_craftworld import setup, terrain
 from crossagent_craftworld.env import NAMED_AMONG_MANY, CraftWorld
 from crossagent_minecraft import connect
-from crossagent_minecraft.link import BridgeFailed, Link
+from crossagent_minecraft.link import Link
 from crossagent_minecraft.mirror import Mirror
 from crossagent_minecraft.node import missing
 from crossagent_minecraft.pool import pool

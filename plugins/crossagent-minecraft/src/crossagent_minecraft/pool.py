@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from crossagent_minecraft.link import BridgeFailed, Link
+from crossagent.plugin import BridgeFailed
+from crossagent_minecraft.link import Link
 
 LIVES = 64
 """Worlds of one process, after which it is replaced: what leaks in the libraries goes with it."""
