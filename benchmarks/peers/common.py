@@ -183,8 +183,8 @@ def sft_pairs(tokenizer: Any, case: Case, number: int = 256) -> list[tuple[list[
     """Return (prompt ids, response ids with the end of turn) of very different lengths."""
     draw, pairs = random.Random(0), []
     longest = 40 if case.model == "tiny" else 70
-    for _ in range(number):
-        prompt = f"<|im_start|>user\ntask: {UNIT * draw.randint(4, longest)}<|im_end|>\n<|im_start|>assistant\n"
+    for row in range(number):  # they begin differently: nothing is shared
+        prompt = f"<|im_start|>user\n{row} task: {UNIT * draw.randint(4, longest)}<|im_end|>\n<|im_start|>assistant\n"
         response = f"{'click(120, 30) ' * draw.randint(1, 6)}<|im_end|>"
         pairs.append(tuple(tokenizer(text, add_special_tokens=False).input_ids for text in (prompt, response)))
     return pairs

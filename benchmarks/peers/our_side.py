@@ -19,6 +19,7 @@ from crossagent.envs.worker import WorkerPool
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.config import PolicyConfig
 from crossagent.policy.fast_sampler import FastSampler
+from crossagent.policy.matmul import set_matmul_precision
 from crossagent.policy.model import Policy
 from crossagent.rollout.batch import Row
 from crossagent.training.config import GRPOConfig, SFTConfig
@@ -99,6 +100,7 @@ def grpo(case: common.Case, stepper: common.Stepper) -> None:
         group_size=common.GROUP,
         lr=case.lr,
         minibatches=1,
+        old_logprobs="reuse",  # as TRL does
         concatenate=True,
         scale="group",
         aggregation="token-mean",
@@ -155,4 +157,5 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.set_num_threads(1)
+    set_matmul_precision("auto", "cpu")  # as a recipe does
     {"grpo": grpo, "sft": sft}[sys.argv[2]](common.case_from(sys.argv[1:]), common.Stepper())

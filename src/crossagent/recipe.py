@@ -42,6 +42,7 @@ from crossagent.types import Task
 STAGES = ("sft", "strl", "relabel", "mtrl")
 """Every stage, in the only order that makes sense; a recipe lists some of them."""
 ACCELERATORS = ("cpu", "cuda", "mps", "auto")
+MATMULS = ("auto", "highest", "high", "medium")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
 STRATEGIES = ("auto", "ddp", "deepspeed", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 RECIPE_FILE = "recipe.yaml"

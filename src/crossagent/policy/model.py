@@ -130,6 +130,7 @@ class Policy(nn.Module):
         *,
         dropout: bool = False,
         entropy: bool = True,
+        entropy_gradient: bool = True,
         allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
         shared: Tensor | None = None,
     ) -> PolicyOutput:
@@ -147,6 +148,7 @@ class Policy(nn.Module):
             temperature: The sampler's, > 0.
             dropout: Keep dropout in training mode (for supervised training).
             entropy: False skips the entropies (zeros).
+            entropy_gradient: Whether gradients flow through the entropies.
             allowed: (row, token, ids) where the sampler was constrained: only these ids could be drawn there, and log-probs
                 and entropies are those of the distribution over them, so that the ratio stays 1.
             shared: [row] how many first tokens a row has in common with the rows that begin alike and say the same number; at
@@ -174,8 +176,9 @@ class Policy(nn.Module):
         zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
         spread = zeros
         if entropy:
-            plogp = torch.where(logp > -torch.inf, logp.exp() * logp, 0.0)
-            spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
+            with contextlib.nullcontext() if entropy_gradient else torch.no_grad():
+                plogp = torch.where(logp > -torch.inf, logp.exp() * logp, 0.0)
+                spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
         return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
 
     @contextlib.contextmanager

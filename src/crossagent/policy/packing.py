@@ -156,7 +156,7 @@ def attend(
     if sliding_window is not None:
         packed.windows.add(sliding_window)
     heads, groups = query.shape[1], query.shape[1] // key.shape[1]
-    options = {"scale": scaling, "dropout_p": dropout}
+    options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     found: list[Tensor] = []
     for family in packed.families:
         begin, end = family.begin, family.end

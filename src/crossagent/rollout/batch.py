@@ -394,7 +394,8 @@ def _families(common: Sequence[int], first: int, last: int) -> tuple[int, list[t
     if first >= last:
         return 0, []
     least = min(common[first:last])
-    saved, found, begin = 0, [], first
+    saved, begin = 0, first
+    found: list[tuple[int, int, int]] = []
     for end in range(first, last + 1):
         if end == last or common[end] == least:
             more, sets = _families(common, begin, end)
