@@ -57,6 +57,9 @@ class Letters:
     def forced_ids(self, space: str) -> tuple[int, ...]:
         return tuple(map(ord, self.headers[space]))
 
+    def grammar(self, spaces: Any) -> str:
+        return ""
+
     def decode(self, response_ids: Any) -> str:
         return "".join(chr(i) for i in response_ids if i != EOT)
 

@@ -3,7 +3,8 @@
     python benchmarks/pool.py [--repeats 5] [--out benchmarks/pool]
 
 overhead  one turn of 16 CraftWorld worlds: through the pool (one worker process) against the same worlds in this process, by turns;
-          limit 10 % of the turn. Of each repeat's 60 turns the lowest tenth counts: what a shared machine adds is not the pool's.
+          limit 10 % of the turn. Each of four actions is timed 20 times a repeat, as often first in the pool as first here (the
+          second of two equal calls in a row finds warm caches), and its lower quartile counts.
 overlap   32 slow worlds in four workers (a tick sleeps 6 ms) and a slow sampler (sleeps 6 ms a row): wall time against the larger
           of sampling alone and stepping alone; limit 1.15. Lockstep and async stand beside.
 
@@ -35,7 +36,7 @@ from crossagent.rollout.loop import Episode, Timing, play
 from crossagent.testing import ScriptedSampler, ToySuite, faulty_environment
 
 ROOT = Path(__file__).parents[1]
-WORLDS, TURNS = 16, 60
+WORLDS, TURNS = 16, 80
 OVERHEAD, OVERLAP = 0.10, 1.15
 ACTIONS = ("Action: press(w)", "Action: move(40,0)", "Action: press(w) and click(left)", "Action: press(d)")
 
@@ -48,26 +49,28 @@ def overhead(repeats: int) -> list[dict[str, Any]]:
     rows = []
     with WorkerPool(config, 0, WORLDS, 60) as here, WorkerPool(config, 1, WORLDS, 60) as there:
         for repeat in range(repeats + 1):
-            seconds = {}
+            seconds: dict[str, list[list[float]]] = {name: [[] for _ in ACTIONS] for name in ("here", "there")}
             for pool in (here, there):
                 pool.call_many("reset", [(slot, (task, repeat)) for slot, task in enumerate(tasks)])
             for turn in range(TURNS):
-                jobs = [(slot, (ACTIONS[turn % len(ACTIONS)],)) for slot in range(WORLDS)]
-                for name, pool in (
-                    (("here", here), ("there", there)) if turn % 2 else (("there", there), ("here", here))
-                ):
+                round_, kind = divmod(turn, len(ACTIONS))
+                jobs = [(slot, (ACTIONS[kind],)) for slot in range(WORLDS)]
+                order = [("here", here), ("there", there)]
+                for name, pool in order if round_ % 2 else reversed(order):
                     begun = time.perf_counter()
                     pool.call_many("act", jobs)
-                    seconds.setdefault(name, []).append(time.perf_counter() - begun)
+                    seconds[name][kind].append(time.perf_counter() - begun)
             if repeat:  # the first warms up
-                per_turn = {name: sorted(values)[len(values) // 10] for name, values in seconds.items()}
-                share = per_turn["there"] / per_turn["here"] - 1
+                turn_s = {
+                    name: statistics.fmean(sorted(values)[len(values) // 4] for values in kinds)
+                    for name, kinds in seconds.items()
+                }
                 rows.append(
                     {
                         "what": "overhead",
                         "worlds": WORLDS,
-                        **{f"{n}_ms": round(1e3 * v, 3) for n, v in per_turn.items()},
-                        "share": round(share, 4),
+                        **{f"{name}_ms": round(1e3 * value, 3) for name, value in turn_s.items()},
+                        "share": round(turn_s["there"] / turn_s["here"] - 1, 4),
                     }
                 )
     return rows

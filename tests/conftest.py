@@ -10,6 +10,7 @@ import sysconfig
 import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,3 +121,29 @@ def python(tmp_path: Path, toy_plugin: Path) -> Run:
 def crossagent(python: Run) -> Run:
     """Run ``crossagent …``, as :func:`python` does."""
     return functools.partial(python, "-m", "crossagent")
+
+
+def _tiny_vision(kind: str) -> dict[str, Any]:
+    """A config.json of some 100k parameters, as the family's models have it."""
+    rope: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e6}
+    text = {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 1024, "rope_parameters": rope,
+    }  # fmt: skip
+    vision: dict[str, Any] = {"depth": 2, "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2}
+    if kind == "qwen2_vl":
+        vision |= {"embed_dim": 16, "hidden_size": 32, "mlp_ratio": 2}
+    else:
+        vision |= {"hidden_size": 16, "out_hidden_size": 32, "intermediate_size": 32}
+    if kind == "qwen2_5_vl":
+        vision |= {"window_size": 56, "fullatt_block_indexes": [1]}
+    if kind == "qwen3_vl":
+        text |= {"head_dim": 8, "rope_parameters": {**rope, "mrope_interleaved": True}}
+        vision |= {"patch_size": 16, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+    return {"model_type": kind, "text_config": text, "vision_config": vision}
+
+
+@pytest.fixture(scope="session")
+def tiny_vision() -> Callable[[str], dict[str, Any]]:
+    """A config.json of a tiny model that sees, by its ``model_type``."""
+    return _tiny_vision

@@ -141,6 +141,12 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(crossagent: Run, recip
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_blind_policy_is_refused(crossagent: Run, recipe: Path) -> None:
+    pixels = ["environment.name=craftworld", "environment.options.observation=pixels"]
+    fails(crossagent("run", recipe, *pixels, "--dry-run"), "observation: got 'pixels'", "it would act blindly", "both")
+    assert crossagent("run", recipe, *pixels[:1], "environment.options.observation=both", "--dry-run").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -158,6 +164,8 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(crossagent: Run, recip
         (["demonstrations.mixture={apo: 1}"], ["demonstrations.mixture", "'apo'"]),
         (["demonstrations.splits=[train,ood]"], ["evaluation.suites.ood", "demonstrated"]),
         (["spaces.api.weight=-1"], ["weight: got -1"]),
+        (["rollout.pool=rai"], ["rollout.pool", "'rai'", "Did you mean 'ray'?"]),
+        (["rollout.pool=ray", "rollout.workers=0"], ["rollout.pool", "rollout.workers ≥ 1"]),
         (["trainer.devices=2"], ["trainer.devices: got 2; expected 1"]),
         (["policy.model=scratch-9m"], ["scratch-9m"]),
         (["trainer.accelerator=gpu0"], ["trainer.accelerator", "'gpu0'"]),
@@ -175,18 +183,27 @@ def test_a_wrong_recipe_is_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_missing_extra_names_what_to_install(crossagent: Run, recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "overrides"),
+    [
+        ("deepspeed", ["trainer.strategy=deepspeed_stage_2", "trainer.accelerator=cuda"]),
+        ("ray", ["rollout.pool=ray", "rollout.workers=1"]),
+    ],
+)
+def test_a_missing_extra_names_what_to_install(
+    crossagent: Run, recipe: Path, tmp_path: Path, package: str, overrides: list[str]
+) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(
         "import sys, importlib.abc\n"
         "class Hide(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] == 'deepspeed': raise ModuleNotFoundError(name)\n"
+        f"        if name.split('.')[0] == {package!r}: raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Hide())\n"
     )
-    result = crossagent("run", recipe, "trainer.strategy=deepspeed_stage_2", "trainer.accelerator=cuda", path=[hidden])
-    fails(result, "deepspeed", "pip install 'crossagent[deepspeed]'")
+    result = crossagent("run", recipe, *overrides, path=[hidden])
+    fails(result, package, f"pip install 'crossagent[{package}]'")
 
 
 def test_a_truncated_model_is_refused_and_nothing_is_left(crossagent: Run, recipe: Path, tmp_path: Path) -> None:

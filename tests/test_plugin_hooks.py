@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crossagent.errors import PluginError, RecipeError
+from crossagent.errors import MissingExtraError, PluginError, RecipeError
 from crossagent.plugin import SamplerSpec
 from crossagent.recipe import load_recipe, validate
 from crossagent.registry import PluginSet, load_plugins
@@ -51,6 +51,7 @@ def crossagent_samplers():
     return [
         SamplerSpec("mumbler", "1", "mumble_plugin:Mumbler", "Says apple."),
         SamplerSpec("silent", "1", "mumble_plugin:Silent"),
+        SamplerSpec("strict", "1", "mumble_plugin:Mumbler", constrains=True),
     ]
 """
 COMMANDS = """
@@ -109,6 +110,10 @@ def test_the_two_built_in_samplers_give_one_result(crossagent: Run, tmp_path: Pa
         ("rollout.sampler.name=mumbler2", r"rollout.sampler: unknown sampler 'mumbler2'. .* Built in: fast, generate"),
         ("rollout.sampler={name: mumbler, options: {time: 2}}", "unknown option 'time'. Did you mean 'times'"),
         ("rollout.sampler.options={times: 2}", "'fast' is built in and takes none"),
+        (
+            "rollout={constrained: true, sampler: {name: mumbler}}",
+            "'mumbler' does not declare that it keeps to a grammar",
+        ),
     ],
 )
 def test_a_sampler_that_cannot_be_used_is_refused_before_anything_starts(
@@ -117,6 +122,20 @@ def test_a_sampler_that_cannot_be_used_is_refused_before_anything_starts(
     monkeypatch.syspath_prepend(str(fake_plugin(tmp_path / "site", "mumble", MUMBLER)))
     with pytest.raises((PluginError, RecipeError), match=says):
         validate(load_recipe(recipe, [change]), load_plugins().with_(environment=toy_environment()))
+
+
+def test_constrained_decoding_needs_a_sampler_that_declares_it_and_llguidance(
+    recipe: Path, fake_plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(fake_plugin(tmp_path / "site", "mumble", MUMBLER)))
+    plugins = load_plugins().with_(environment=toy_environment())
+    monkeypatch.setattr("crossagent.recipe._installed", lambda package: True)
+    for name in ("fast", "generate", "strict"):
+        validate(load_recipe(recipe, ["rollout.constrained=true", f"rollout.sampler.name={name}"]), plugins)
+    monkeypatch.setattr("crossagent.recipe._installed", lambda package: package != "llguidance")
+    with pytest.raises(MissingExtraError, match=r"rollout.constrained: .* pip install 'crossagent\[constrained\]'"):
+        validate(load_recipe(recipe, ["rollout.constrained=true"]), plugins)
+    validate(load_recipe(recipe), plugins)
 
 
 def test_what_is_no_sampler_is_named(fake_plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,8 @@ def check_spec(spec: Spec, installed: bool = True) -> None:
             raise PluginError(f"{where}: {listed} is {value!r}; expected a tuple of interface names, e.g. ('control',)")
     if isinstance(spec, ActionSpaceSpec) and not (isinstance(spec.header, str) and spec.header.strip()):
         raise PluginError(f"{where}: header is {spec.header!r}; expected some text such as 'Toy:'")
+    if isinstance(spec, ActionSpaceSpec) and not isinstance(spec.instead_of, (tuple, list)):
+        raise PluginError(f"{where}: instead_of is {spec.instead_of!r}; expected a tuple of spaces, e.g. ('control',)")
     builds = "function" if isinstance(spec, CommandSpec) else "factory"
     paths: dict[str, Any] = {builds: getattr(spec, builds)}
     if isinstance(spec, EnvironmentSpec):

@@ -66,9 +66,10 @@ def parts() -> tuple[Part, ...]:
     """Return every optional part, in the order of the list."""
     return (
         Part("deepspeed", "trainer.strategy=deepspeed_…: training over several GPUs with sharded states", "pip install 'crossagent[deepspeed]'", package="deepspeed"),
+        Part("llguidance", "rollout.constrained: responses that are always an action", "pip install 'crossagent[constrained]'", package="llguidance"),
         Part("vllm", "samplers that run in vLLM, on GPUs", "pip install 'crossagent[vllm]'", package="vllm"),
-        Part("ray", "samplers and worlds on several machines, through Ray", "pip install 'crossagent[ray]'", package="ray"),
-        Part("minerl", "worlds of MineRL (with Java 8)", "pip install 'crossagent[minerl]'", package="minerl"),
+        Part("ray", "rollout.pool=ray: worlds on several machines", "pip install 'crossagent[ray]'", package="ray"),
+        Part("minerl", "worlds of MineRL in this environment (crossagent-minerl keeps MineRL in one of its own: crossagent minerl install)", "pip install 'crossagent[minerl]'", package="minerl"),
         Part("crossagent-lightning-cli", "the command `lightning run RECIPE`", "pip install ./plugins/crossagent-lightning-cli  (in a checkout)", package="crossagent-lightning-cli"),
         Part("pytest", "the contract suites of crossagent.testing in a package's own tests", "pip install 'pytest>=8'", package="pytest"),
         Part("Node", "worlds that are driven through Node, such as a Minecraft client; tests of page scripts", _packages("nodejs", "node"), programs=("node", "nodejs")),

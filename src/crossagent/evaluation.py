@@ -79,13 +79,26 @@ class Worlds:
 
     def prompt(self, policy: Policy) -> PromptFormat:
         """Return how prompts are written for this policy."""
-        return PromptFormat(policy.tokenizer, self.plan.recipe.prompt, self.described.fragments, self.described.headers)
+        recipe, told = self.plan.recipe, self.described
+        if policy.pictures is None and recipe.environment.options.get("observation") == "pixels":
+            raise RecipeError(
+                f"environment.options.observation: got 'pixels', but policy.model {recipe.policy.model!r} reads text alone: it "
+                "would act blindly. Fix: observation: both, or text"
+            )
+        grammars = told.grammars if recipe.rollout.constrained else None
+        return PromptFormat(
+            policy.tokenizer, recipe.prompt, told.fragments, told.headers, grammars, pictures=policy.pictures
+        )
 
     def sampler(self, policy: Policy) -> Sampler:
         """Return what turns prompts into responses of this policy: built in, or a plugin's."""
         chosen = self.plan.recipe.rollout.sampler
         built_in = {"fast": FastSampler, "generate": GenerateSampler}.get(chosen.name)
-        return built_in(policy) if built_in else self.plan.plugins.build_sampler(chosen.name, policy, chosen.options)
+        return (
+            built_in(policy, chosen.batch_size)
+            if built_in
+            else self.plan.plugins.build_sampler(chosen.name, policy, chosen.options)
+        )
 
     def evaluate(
         self,

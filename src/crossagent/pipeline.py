@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from crossagent.compose import plain
 from crossagent.envs.recording import MIXED, Demonstration
-from crossagent.errors import StageInterrupted, TaskError
+from crossagent.errors import DataError, StageInterrupted, TaskError
 from crossagent.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
 from crossagent.policy.export import export_checkpoint
@@ -144,6 +144,7 @@ def collect_demonstrations(work: _Work) -> None:
     started = time.monotonic()
     if config.file is not None:
         demonstrations = load_demonstrations(config.file)
+        _check_spaces(config.file, demonstrations, work.recipe.spaces)
         stats = CollectStats()
     else:
         stats = CollectStats()
@@ -164,6 +165,18 @@ def collect_demonstrations(work: _Work) -> None:
         "demonstrations",
         {"episodes": len(demonstrations), "seconds": time.monotonic() - started, "stats": asdict(stats)},
     )
+
+
+def _check_spaces(file: str, demonstrations: Sequence[Demonstration], known: Iterable[str]) -> None:
+    """Raise :class:`DataError` unless a file of demonstrations holds some, of the recipe's spaces alone."""
+    if not demonstrations:
+        raise DataError(f"demonstrations.file: {file} holds no demonstration")
+    used = {name for demo in demonstrations for name in (*demo.spaces, *(turn.space for turn in demo.turns))}
+    if foreign := sorted(used - set(known)):
+        raise DataError(
+            f"demonstrations.file: {file} has demonstrations in {', '.join(map(repr, foreign))}, which is no space of the recipe. "
+            f"Fix: add `spaces: {{{foreign[0]}: {{}}}}`, or write the file without it."
+        )
 
 
 def train(work: _Work, stage: str) -> None:

@@ -44,6 +44,7 @@ from crossagent.types import (
     Outcome,
     RawTick,
     Task,
+    TokenSet,
 )
 
 GROUP = "crossagent"
@@ -62,6 +63,10 @@ class SampleRequest:
     """Response tokens that are given (a header); the sample starts with them."""
     watched_ids: tuple[int, ...] = ()
     """Tokens whose log-prob is asked for where the first token is sampled: the openings of the spaces."""
+    grammar: str = ""
+    """What the response may be, forced tokens included: a Lark grammar with the rule ``start``; empty: anything."""
+    images: tuple[bytes, ...] = ()
+    """PNG bytes of the pictures in the prompt, in the order of their places; ``policy.pictures`` turns them into model inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,9 @@ class Sample:
     finish_reason: FinishReason
     watched_logprobs: tuple[float, ...] = ()
     """One per watched id of the request, at the same temperature as ``logprobs``; empty when a sampler does not tell."""
+    allowed: tuple[TokenSet, ...] = ()
+    """Under a grammar: per response token the ids that could be drawn there. All log-probs are of the distribution over these
+    alone. Empty without a grammar."""
 
 
 class Sampler(Protocol):
@@ -115,6 +123,8 @@ class SamplerSpec:
     """``module:Class``, called with a :class:`SampledPolicy` and the recipe's ``rollout.sampler.options`` as keywords;
     returns a :class:`Sampler`."""
     doc: str = ""
+    constrains: bool = False
+    """It keeps to :attr:`SampleRequest.grammar` and says so in :attr:`Sample.allowed`; what ``rollout.constrained`` needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +205,7 @@ __all__ = [
     "Task",
     "TaskSuite",
     "TickLimit",
+    "TokenSet",
     "Unavailable",
     "carry_out",
     "hookimpl",

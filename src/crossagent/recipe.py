@@ -7,6 +7,7 @@ raise before anything is written or any model is loaded.
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from crossagent.errors import (
 )
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
-from crossagent.policy.config import SCRATCH, PolicyConfig, PromptConfig
+from crossagent.policy.config import SCRATCH, SEEING, PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.spaces import CostRule, SpaceSet
@@ -367,7 +368,10 @@ class Plan:
             spaces=tuple((spec, self.recipe.spaces[spec.name].options) for spec in self.spaces),
             costs={name: CostRule(**asdict(space.cost)) for name, space in self.recipe.spaces.items()},
         )
-        return WorkerPool(
+        kind = WorkerPool
+        if rollout.pool == "ray":
+            from crossagent.envs.ray_pool import RayPool as kind
+        return kind(
             config,
             rollout.workers,
             rollout.worlds_per_worker,
@@ -430,6 +434,7 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
     for space in spaces:
         check_pairing(space, environment)
     plugins.check_environment_options(environment.name, recipe.environment.options)
+    _check_observation(recipe)
     built = plugins.build_space_set(
         {name: space.options for name, space in recipe.spaces.items()}
     )  # checks the options
@@ -451,6 +456,21 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             plugins.check_sampler_options(sampler.name, sampler.options)
         except PluginError as error:
             raise PluginError(f"rollout.sampler: {error} Built in: {', '.join(BUILT_IN_SAMPLERS)}.") from error
+    if recipe.rollout.pool == "ray" and not _installed("ray"):
+        raise MissingExtraError(
+            "rollout.pool: 'ray' needs the package ray, which is not installed. Fix: pip install 'crossagent[ray]'"
+        )
+    if recipe.rollout.constrained:
+        if sampler.name not in BUILT_IN_SAMPLERS and not plugins.sampler(sampler.name).constrains:
+            raise RecipeError(
+                f"rollout.constrained: the sampler {sampler.name!r} does not declare that it keeps to a grammar; expected one of "
+                f"{', '.join(BUILT_IN_SAMPLERS)}, or a plugin's whose SamplerSpec says constrains=True"
+            )
+        if not _installed("llguidance"):
+            raise MissingExtraError(
+                "rollout.constrained: needs the package llguidance, which is not installed. "
+                "Fix: pip install 'crossagent[constrained]'"
+            )
     if recipe.trainer.strategy.startswith("deepspeed") and not _installed("deepspeed"):
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "
@@ -478,6 +498,35 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             "expected tasks that no stage has seen. Take them out of the suite, or give the suite another name."
         )
     return plan
+
+
+def _check_observation(recipe: Recipe) -> None:
+    if recipe.environment.options.get("observation") != "pixels":
+        return
+    kind = model_type(recipe)
+    if kind in SEEING and recipe.prompt.pictures:
+        return
+    if kind is None and recipe.prompt.pictures:  # found out when the model is loaded
+        return
+    why = "prompt.pictures is false" if kind in SEEING else f"policy.model {recipe.policy.model!r} reads text alone"
+    raise RecipeError(
+        f"environment.options.observation: got 'pixels', which leaves the text empty, but {why}: it would act blindly. "
+        f"Fix: observation: both, or text; or a model that sees ({', '.join(SEEING)})"
+    )
+
+
+def model_type(recipe: Recipe) -> str | None:
+    """Return the ``model_type`` of a recipe's policy as far as this machine knows; None for a model elsewhere."""
+    if recipe.policy.model in SCRATCH:
+        return "llama"
+    directory = Path(recipe.policy.model).expanduser()
+    for path in (directory / "config.json", directory / "base" / "config.json"):
+        if path.is_file():
+            try:
+                return str(json.loads(path.read_text(encoding="utf-8")).get("model_type", ""))
+            except (OSError, ValueError, AttributeError):
+                return None  # whoever loads it says what is wrong with it
+    return None
 
 
 def _check_segments(recipe: Recipe, spaces: SpaceSet) -> None:

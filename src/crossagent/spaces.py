@@ -107,6 +107,8 @@ class ActionSpaceSpec:
     """``module:Class`` of an :class:`ActionSpace`, called with the recipe's ``spaces.NAME.options`` as keywords. What a
     package declares names it; only what is added by ``PluginSet.with_`` may be the class itself."""
     doc: str = ""
+    instead_of: tuple[str, ...] = ()
+    """Spaces whose header is this one's on purpose, because both write one published format: a recipe has one of them."""
 
 
 def carry_out(env: Environment, act: Callable[[], None]) -> Outcome:
@@ -164,6 +166,12 @@ _IDLE = 20
 """The most idle ticks an action may begin with, and still come to what follows them."""
 
 
+def union(grammars: Mapping[str, str]) -> str:
+    """Return one Lark grammar, start rule ``start``, over these of spaces (name → grammar)."""
+    rules = "\n".join(grammars.values())
+    return f"start: {' | '.join(f'{name}_response' for name in grammars)}\n{rules}\n"
+
+
 @dataclass(frozen=True)
 class SpaceSet:
     """The spaces of a run, in the recipe's order, routed by header."""
@@ -200,8 +208,7 @@ class SpaceSet:
     def grammar(self, env: Environment, allowed: Sequence[str] | None = None) -> str:
         """Return one Lark grammar over the allowed spaces; start rule ``start``."""
         names = [n for n in self.spaces if allowed is None or n in allowed]
-        rules = "\n".join(self.spaces[n].tokenizer.grammar(env) for n in names)
-        return f"start: {' | '.join(f'{n}_response' for n in names)}\n{rules}\n"
+        return union({n: self.spaces[n].tokenizer.grammar(env) for n in names})
 
     def segments(self, text: str) -> tuple[tuple[str, int], ...]:
         """Return the parts of a response; see :meth:`ActionTokenizer.segments`."""

@@ -145,6 +145,8 @@ class StopReason(StrEnum):
 
 
 FinishReason = Literal["stop", "length"]
+TokenSet = bytes
+"""A set of token ids as a bit mask: id k is bit k % 8 of byte k // 8. b"" stands for any id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +166,10 @@ class Turn:
     ``sampler_logprobs`` has their log-probs under that draw. Excludes ``forced``."""
     segments: tuple[tuple[str, int], ...] = ()
     """Parts of the response as its space tells them apart: (name, first response token), in order; () one part."""
-    allowed: tuple[tuple[int, ...], ...] = ()
-    """Constrained decoding: per response token the ids that could be drawn there, () for any; () no constraint at all.
-    Log-probs are under the same constraint. Not kept in files."""
+    allowed: tuple[TokenSet, ...] = ()
+    """Constrained decoding: per response token the ids that could be drawn there; () no constraint at all. Log-probs are under
+    the same constraint. Not kept in files: it follows from the grammar, the ids and the token limit
+    (:func:`crossagent.policy.constraint.allowed_tokens`)."""
     observation: str = ""
     """The observation's text before this turn; for people."""
     text: str = ""
@@ -191,6 +194,9 @@ class Turn:
     sampler at its temperature. Empty where there was no choice, or headers begin alike."""
     image: bytes = b""
     """The observation's image before this turn as PNG, lossless; empty in an environment that shows text only."""
+    pictures: tuple[bytes, ...] = ()
+    """The images that the prompt showed the policy, PNG, in the order of their places; its own is the last. Not kept in
+    files."""
 
     def __post_init__(self) -> None:
         if len(self.response_ids) != len(self.sampler_logprobs):

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+import crossagent.demonstrations
 import crossagent.plugin
 import crossagent.testing
 from crossagent.compose import plain
@@ -123,6 +124,7 @@ class Derived(Base):
 def test_every_name_of_the_contract_is_in_the_reference() -> None:
     public = {f"crossagent.plugin.{name}" for name in crossagent.plugin.__all__}
     public -= {"crossagent.plugin.CONTRACT"}  # a value of crossagent.contract, which says what changed
+    public |= {f"crossagent.demonstrations.{name}" for name in crossagent.demonstrations.__all__}
     assert public | {"crossagent.contract.CONTRACT"} == NAMED["plugin.md"]
 
 

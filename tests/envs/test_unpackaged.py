@@ -62,9 +62,9 @@ def test_a_config_of_names_is_pickled_as_plain_data(monkeypatch: pytest.MonkeyPa
 
     import cloudpickle
 
-    from crossagent.envs.process import _dump_config
+    from crossagent.envs.process import dump_config
     from crossagent.envs.world import WorldConfig
     from crossagent.testing import toy_environment
 
     monkeypatch.setattr(cloudpickle, "dumps", None)
-    assert pickle.loads(_dump_config(WorldConfig(env=toy_environment()))).env == toy_environment()
+    assert pickle.loads(dump_config(WorldConfig(env=toy_environment()))).env == toy_environment()

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
@@ -22,6 +23,27 @@ SPACES = (
 TOY = WorldConfig(toy_environment(), {}, SPACES)
 TASK = ToySuite().get("get:apple")
 GOTO = "Api: goto(apple)"
+
+
+@pytest.fixture(
+    params=[
+        "processes",
+        pytest.param(
+            "ray",
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'crossagent[ray]'"),
+            ],
+        ),
+    ]
+)
+def Pool(request):
+    """Each pool of workers in turn: they keep the same contract."""
+    if request.param == "processes":
+        return WorkerPool
+    from crossagent.envs.ray_pool import RayPool
+
+    return RayPool
 
 
 def faulty(**options) -> WorldConfig:
@@ -51,8 +73,8 @@ def act_all(pool: WorkerPool, slots: list[int], text: str = GOTO) -> list:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_results_come_in_the_order_of_jobs_and_depend_on_slot_and_arguments_alone(workers):
-    with WorkerPool(TOY, workers, 4 if workers < 2 else 2, timeout_s=20) as pool:
+def test_results_come_in_the_order_of_jobs_and_depend_on_slot_and_arguments_alone(Pool, workers):
+    with Pool(TOY, workers, 4 if workers < 2 else 2, timeout_s=20) as pool:
         assert pool.slots == 4
         started = reset_all(pool, [5, 6, 5, 7])
         acted = act_all(pool, [2, 0, 1])
@@ -64,8 +86,8 @@ def test_results_come_in_the_order_of_jobs_and_depend_on_slot_and_arguments_alon
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_world_that_raises_costs_its_own_episode_only(workers):
-    with WorkerPool(faulty(fault="raise", seeds=[6]), workers, 4 if not workers else 2, timeout_s=20) as pool:
+def test_a_world_that_raises_costs_its_own_episode_only(Pool, workers):
+    with Pool(faulty(fault="raise", seeds=[6]), workers, 4 if not workers else 2, timeout_s=20) as pool:
         pids = pool.pids
         reset_all(pool, [5, 6, 7, 8])
         acted = act_all(pool, [0, 1, 2, 3])
@@ -84,8 +106,8 @@ def test_a_world_that_raises_costs_its_own_episode_only(workers):
 
 
 @pytest.mark.parametrize(("fault", "kind"), [("exit", "exited"), ("hang", "hung")])
-def test_a_worker_that_goes_down_costs_its_episodes_and_is_replaced(fault, kind):
-    with WorkerPool(faulty(fault=fault, seeds=[7]), 2, 2, timeout_s=1.0) as pool:
+def test_a_worker_that_goes_down_costs_its_episodes_and_is_replaced(Pool, fault, kind):
+    with Pool(faulty(fault=fault, seeds=[7]), 2, 2, timeout_s=1.0) as pool:
         pids = pool.pids
         reset_all(pool, [5, 6, 7, 8])  # slots 0 and 2 share a worker
         before = time.monotonic()
@@ -104,8 +126,8 @@ def test_a_worker_that_goes_down_costs_its_episodes_and_is_replaced(fault, kind)
         assert pool.failures == Counter({"lost": 1, kind: 1})
 
 
-def test_a_killed_worker_is_replaced_and_its_living_episodes_are_refused():
-    with WorkerPool(TOY, 2, 2, timeout_s=20) as pool:
+def test_a_killed_worker_is_replaced_and_its_living_episodes_are_refused(Pool):
+    with Pool(TOY, 2, 2, timeout_s=20) as pool:
         reset_all(pool, [5, 6, 7, 8])
         os.kill(pool.pids[1], signal.SIGKILL)
         time.sleep(0.2)
@@ -119,8 +141,8 @@ def test_a_killed_worker_is_replaced_and_its_living_episodes_are_refused():
         assert not zombies()
 
 
-def test_a_worker_killed_in_the_middle_of_a_job_blames_that_job():
-    with WorkerPool(faulty(fault="hang", seeds=[6]), 1, 2, timeout_s=60) as pool:
+def test_a_worker_killed_in_the_middle_of_a_job_blames_that_job(Pool):
+    with Pool(faulty(fault="hang", seeds=[6]), 1, 2, timeout_s=60) as pool:
         reset_all(pool, [5, 6])
         killer = subprocess.Popen(["sh", "-c", f"sleep 0.7; kill -9 {pool.pids[0]}"])
         acted = act_all(pool, [0, 1])
@@ -129,8 +151,8 @@ def test_a_worker_killed_in_the_middle_of_a_job_blames_that_job():
     assert "SIGKILL" in acted[1].reason
 
 
-def test_a_stopped_worker_has_hung():
-    with WorkerPool(TOY, 1, 1, timeout_s=1.0) as pool:
+def test_a_stopped_worker_has_hung(Pool):
+    with Pool(TOY, 1, 1, timeout_s=1.0) as pool:
         reset_all(pool, [5])
         os.kill(pool.pids[0], signal.SIGSTOP)
         assert act_all(pool, [0])[0].kind in ("hung", "lost")
@@ -138,8 +160,8 @@ def test_a_stopped_worker_has_hung():
 
 
 @pytest.mark.parametrize("fault", ["exit", "hang", "raise"])
-def test_methods_without_an_episode_lose_only_the_job_at_fault(fault):
-    with WorkerPool(faulty(fault=fault, at="reset", seeds=[6, 9]), 2, 2, timeout_s=1.0) as pool:
+def test_methods_without_an_episode_lose_only_the_job_at_fault(Pool, fault):
+    with Pool(faulty(fault=fault, at="reset", seeds=[6, 9]), 2, 2, timeout_s=1.0) as pool:
         started = pool.spread("reset", [(TASK, seed) for seed in (4, 5, 6, 7)])
         assert [type(s) for s in started] == [Started, Started, EnvFailure, Started]
         played = pool.spread("demonstrate", [(TASK, seed, ("api",), 0) for seed in range(4, 12)])
@@ -147,7 +169,7 @@ def test_methods_without_an_episode_lose_only_the_job_at_fault(fault):
     assert {p.seed for p in played if isinstance(p, EnvFailure)} == {6, 9}
 
 
-def test_a_long_call_that_is_alive_has_not_hung(tmp_path):
+def test_a_long_call_that_is_alive_has_not_hung(Pool, tmp_path):
     """Each turn of a demonstration restarts the clock."""
     (tmp_path / "slow_toy.py").write_text(
         "import time\nfrom crossagent.testing import ToyWorld\n"
@@ -157,7 +179,7 @@ def test_a_long_call_that_is_alive_has_not_hung(tmp_path):
         "        super().tick(raw)\n"
     )
     config = replace(TOY, env=replace(toy_environment(), factory="slow_toy:SlowToy"))
-    with WorkerPool(config, 1, 1, timeout_s=0.9) as pool:
+    with Pool(config, 1, 1, timeout_s=0.9) as pool:
         before = time.monotonic()
         played = pool.call("demonstrate", 0, ToySuite().get("make:bow"), 3, ("control",), 0)
         assert time.monotonic() - before > 0.9
@@ -170,38 +192,38 @@ def _importable_directory(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_world_that_cannot_be_built_is_found_before_the_first_job(workers):
+def test_a_world_that_cannot_be_built_is_found_before_the_first_job(Pool, workers):
     with pytest.raises((PluginError, RuntimeError), match="faulty"):
-        WorkerPool(faulty(fault="raise", at="build"), workers, 1, timeout_s=5)
+        Pool(faulty(fault="raise", at="build"), workers, 1, timeout_s=5)
     assert not zombies()
 
 
-def test_a_worker_that_dies_while_it_starts_is_a_setup_error():
+def test_a_worker_that_dies_while_it_starts_is_a_setup_error(Pool):
     with pytest.raises(PluginError, match=r"'faulty'.*exited with status 13.*workers=0"):
-        WorkerPool(faulty(fault="exit", at="build"), 1, 1, timeout_s=5)
+        Pool(faulty(fault="exit", at="build"), 1, 1, timeout_s=5)
     with pytest.raises(PluginError, match="built no world within 1 s"):
-        WorkerPool(faulty(fault="hang", at="build"), 1, 1, timeout_s=5, start_timeout_s=1)
+        Pool(faulty(fault="hang", at="build"), 1, 1, timeout_s=5, start_timeout_s=1)
     assert not zombies()
 
 
-def test_a_factory_that_is_not_there_is_named():
+def test_a_factory_that_is_not_there_is_named(Pool):
     with pytest.raises(PluginError, match="no_such_module:World"):
-        WorkerPool(replace(TOY, env=replace(TOY.env, factory="no_such_module:World")), 1, 1, timeout_s=5)
+        Pool(replace(TOY, env=replace(TOY.env, factory="no_such_module:World")), 1, 1, timeout_s=5)
 
 
-def test_closing_ends_and_reaps_every_worker_and_settings_are_checked():
-    pool = WorkerPool(TOY, 2, 1, timeout_s=5)
+def test_closing_ends_and_reaps_every_worker_and_settings_are_checked(Pool):
+    pool = Pool(TOY, 2, 1, timeout_s=5)
     pids = pool.pids
     assert len(pids) == 2
     pool.close()
     pool.close()
     assert all(gone(pid) for pid in pids)
     with pytest.raises(CrossAgentError, match="worlds_per_worker=0"):
-        WorkerPool(TOY, 1, 0, timeout_s=5)
+        Pool(TOY, 1, 0, timeout_s=5)
 
 
-def test_an_interrupted_call_leaves_no_answer_behind():
-    with WorkerPool(faulty(fault="hang", seeds=[6]), 1, 2, timeout_s=60) as pool:
+def test_an_interrupted_call_leaves_no_answer_behind(Pool):
+    with Pool(faulty(fault="hang", seeds=[6]), 1, 2, timeout_s=60) as pool:
         reset_all(pool, [5, 6])
 
         def interrupt(*_):
@@ -252,7 +274,7 @@ def test_workers_ignore_ctrl_c_and_end_with_their_parent_even_in_a_job_that_neve
     assert all(gone(int(pid)) for pid in pids)
 
 
-def test_workers_have_one_thread_and_no_torch(tmp_path):
+def test_workers_have_one_thread_and_no_torch(Pool, tmp_path):
     (tmp_path / "peeking.py").write_text(
         "import os, sys\nfrom crossagent.testing import ToyWorld\n"
         "class Peeking(ToyWorld):\n"
@@ -260,11 +282,11 @@ def test_workers_have_one_thread_and_no_torch(tmp_path):
         "        return os.environ['OMP_NUM_THREADS'] + ' ' + str('torch' in sys.modules)\n"
     )
     config = replace(TOY, env=replace(toy_environment(), factory="peeking:Peeking"))
-    with WorkerPool(config, 1, 1, timeout_s=20) as pool:
+    with Pool(config, 1, 1, timeout_s=20) as pool:
         assert pool.call("reset", 0, TASK, 1).anchor_key == "1 False"
 
 
-def test_a_result_that_cannot_be_pickled_costs_its_job_only(tmp_path):
+def test_a_result_that_cannot_be_pickled_costs_its_job_only(Pool, tmp_path):
     (tmp_path / "closures.py").write_text(
         "from crossagent.testing import ToyWorld\n"
         "class Closures(ToyWorld):\n"
@@ -274,15 +296,15 @@ def test_a_result_that_cannot_be_pickled_costs_its_job_only(tmp_path):
         "        return Local('odd') if self.things.get('apple', 0) % 2 else 'fine'\n"
     )
     config = replace(TOY, env=replace(toy_environment(), factory="closures:Closures"))
-    with WorkerPool(config, 1, 8, timeout_s=20) as pool:
+    with Pool(config, 1, 8, timeout_s=20) as pool:
         results = reset_all(pool, list(range(8)))
     kinds = {type(r) for r in results}
     assert kinds == {Started, EnvFailure}
     assert all("cannot cross processes" in r.reason for r in results if isinstance(r, EnvFailure))
 
 
-def test_describe_gives_what_a_prompt_needs():
-    with WorkerPool(TOY, 1, 1, timeout_s=20) as pool:
+def test_describe_gives_what_a_prompt_needs(Pool):
+    with Pool(TOY, 1, 1, timeout_s=20) as pool:
         described = pool.describe()
     assert list(described.headers) == ["api", "gui", "control"]
     assert described.headers["gui"] == "Gui:"
@@ -290,8 +312,8 @@ def test_describe_gives_what_a_prompt_needs():
     assert "api_response" in described.grammars["api"]
 
 
-def test_calls_overlap_and_come_back_to_whom_they_belong():
-    with WorkerPool(TOY, 2, 2, timeout_s=20) as pool:
+def test_calls_overlap_and_come_back_to_whom_they_belong(Pool):
+    with Pool(TOY, 2, 2, timeout_s=20) as pool:
         calls = [pool.submit("reset", [(slot, (TASK, 5 + slot))]) for slot in range(4)]
         arrived = []
         while len(arrived) < 4:
@@ -303,8 +325,8 @@ def test_calls_overlap_and_come_back_to_whom_they_belong():
         assert isinstance(pool.finish(first)[0], Acted)
 
 
-def test_a_death_ends_every_call_under_way_and_resets_are_done_again():
-    with WorkerPool(faulty(fault="exit", seeds=[6]), 1, 4, timeout_s=20) as pool:
+def test_a_death_ends_every_call_under_way_and_resets_are_done_again(Pool):
+    with Pool(faulty(fault="exit", seeds=[6]), 1, 4, timeout_s=20) as pool:
         reset_all(pool, [5, 6, 7])
         acts = pool.submit("act", [(0, (GOTO,)), (1, (GOTO,))])
         reset = pool.submit("reset", [(3, (TASK, 8))])
@@ -318,7 +340,7 @@ def test_a_death_ends_every_call_under_way_and_resets_are_done_again():
         assert pool.failures == Counter(lost=2, exited=1, refused=0)
 
 
-def test_a_reset_has_a_deadline_of_its_own(tmp_path):
+def test_a_reset_has_a_deadline_of_its_own(Pool, tmp_path):
     (tmp_path / "slow_start.py").write_text(
         "import time\nfrom crossagent.testing import ToyWorld\n"
         "class SlowStart(ToyWorld):\n"
@@ -329,17 +351,17 @@ def test_a_reset_has_a_deadline_of_its_own(tmp_path):
         "        time.sleep(60)\n"
     )
     config = replace(TOY, env=replace(toy_environment(), factory="slow_start:SlowStart"))
-    with WorkerPool(config, 1, 1, timeout_s=0.6, reset_timeout_s=20) as pool:
+    with Pool(config, 1, 1, timeout_s=0.6, reset_timeout_s=20) as pool:
         assert isinstance(pool.call("reset", 0, TASK, 5), Started)
         before = time.monotonic()
         assert act_all(pool, [0])[0].kind == "hung"
         assert time.monotonic() - before < 15
-    with WorkerPool(config, 1, 1, timeout_s=0.6) as pool:
+    with Pool(config, 1, 1, timeout_s=0.6) as pool:
         assert pool.call("reset", 0, TASK, 5).kind == "hung"
 
 
-def test_a_hang_counts_from_when_it_began_also_when_nobody_looked():
-    with WorkerPool(faulty(fault="hang", seeds=[6]), 1, 1, timeout_s=1.0) as pool:
+def test_a_hang_counts_from_when_it_began_also_when_nobody_looked(Pool):
+    with Pool(faulty(fault="hang", seeds=[6]), 1, 1, timeout_s=1.0) as pool:
         reset_all(pool, [6])
         call = pool.submit("act", [(0, (GOTO,))])
         time.sleep(1.5)  # the main process is sampling
@@ -348,7 +370,7 @@ def test_a_hang_counts_from_when_it_began_also_when_nobody_looked():
         assert time.monotonic() - before < 0.9
 
 
-def test_a_worker_that_dies_again_and_again_is_restarted_more_slowly_and_then_given_up(tmp_path):
+def test_a_worker_that_dies_again_and_again_is_restarted_more_slowly_and_then_given_up(Pool, tmp_path):
     (tmp_path / "ever_broken.py").write_text(
         "import os, pathlib\nfrom crossagent.testing import ToyWorld\n"
         f"mark = pathlib.Path({str(tmp_path)!r}) / 'built'\n"
@@ -361,7 +383,7 @@ def test_a_worker_that_dies_again_and_again_is_restarted_more_slowly_and_then_gi
         "            os._exit(3)\n"
     )
     config = replace(TOY, env=replace(toy_environment(), factory="ever_broken:EverBroken"))
-    with WorkerPool(config, 1, 1, timeout_s=20) as pool:
+    with Pool(config, 1, 1, timeout_s=20) as pool:
         reset_all(pool, [5])
         os.kill(pool.pids[0], signal.SIGKILL)
         before = time.monotonic()

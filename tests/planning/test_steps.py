@@ -161,12 +161,17 @@ def test_a_supervised_step() -> None:
     assert two.parts["communication"] > 0
 
 
-def test_strategies() -> None:
+def test_strategies_come_to_what_they_shard() -> None:
+    assert Sharding.of("auto") == Sharding()
+    assert Sharding.of("auto", 2) == Sharding(2, 2, 0, "ddp")
+    assert Sharding.of("deepspeed_stage_1_offload", 4) == Sharding(4, 4, 1, "deepspeed", True)
+    assert Sharding.of("deepspeed_stage_3_offload_optimizer", 4) == Sharding(4, 4, 3, "deepspeed", True)
     assert Sharding.of("deepspeed_stage_3_offload", 8, 2) == Sharding(16, 8, 3, "deepspeed", True, True)
-    assert Sharding.of("deepspeed_stage_2", 2, offload_optimizer=True).offload_optimizer
-    assert Sharding.of("auto", 2).engine == "ddp"
+    assert Sharding.of("fsdp2", 2) == Sharding(2, 2, 3, "fsdp2")
     with pytest.raises(RecipeError, match="deepspeed_stage_3"):
         Sharding.of("deepspeed_stage_4")
+    with pytest.raises(RecipeError, match="0 devices"):
+        Sharding.of("ddp", 0)
 
 
 def test_hardware_by_name() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crossagent.errors import RecipeError, TaskError
+from crossagent.errors import RecipeError, TaskError, Unavailable
 from crossagent.recipe import Plan, load_recipe, validate
 from crossagent.registry import load_plugins
 
@@ -59,6 +59,11 @@ def test_a_space_and_its_share_of_demonstrations_can_be_left_out() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_runs_for_a_step(path: Path, crossagent: Run, tmp_path: Path) -> None:
+    recipe = load_recipe(path)
+    try:
+        load_plugins().build_environment(recipe.environment.name, recipe.environment.options).close()
+    except Unavailable as error:
+        pytest.skip(str(error))
     result = crossagent("run", path, ROOT / "recipes/debug/one_step.yaml")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "runs" / f"{path.stem}-one_step" / "summary.json").is_file()

@@ -21,7 +21,10 @@ class LetterPrompt:
 
     headers = {"api": "Api:", "gui": "Gui:", "control": "Action:"}  # noqa: RUF012
 
-    def prompt_ids(self, instruction, spaces, history, observation):
+    def shown(self, images):
+        return ()
+
+    def prompt_ids(self, instruction, spaces, history, observation, images=()):
         past = "".join(f"{seen}\n{self.decode(ids)}\n" for seen, ids in history)
         return tuple(map(ord, f"{' '.join(spaces)}|{instruction}|{past}{observation}\n"))
 
@@ -30,6 +33,9 @@ class LetterPrompt:
 
     def response_ids(self, text, space):
         return (*map(ord, text), EOT)
+
+    def grammar(self, spaces):
+        return ""
 
     def decode(self, response_ids: Sequence[int]) -> str:
         return "".join(chr(i) for i in response_ids if i != EOT)

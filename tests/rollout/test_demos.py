@@ -1,10 +1,13 @@
+import json
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossagent.envs.recording import order_of_choice, with_feedback
+from crossagent.envs.recording import Demonstration, DemoTurn, order_of_choice, with_feedback
 from crossagent.envs.worker import WorkerPool
 from crossagent.errors import DataError, RecipeError, TaskError
 from crossagent.rollout.demos import (
@@ -164,3 +167,27 @@ def test_a_file_of_demonstrations_round_trips_and_others_are_refused(pool, tmp_p
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(DataError, match="did not write"):
         load_demonstrations(path)
+
+
+def test_pictures_are_kept_and_files_of_the_schema_before_are_read(tmp_path):
+    turns = (DemoTurn("o", "Api: x()", "api", image=b"\xff\xd8"), DemoTurn("o", "Api: y()", "api"))
+    demo = Demonstration("t", "c", 3, ("api",), turns, True, "api", "go", "terminated")
+    save_demonstrations(tmp_path / "new.parquet", [demo])
+    assert load_demonstrations(tmp_path / "new.parquet") == [demo]
+    table = pq.read_table(tmp_path / "new.parquet")
+    rows = table.to_pylist()
+    for turn in rows[0]["turns"]:
+        del turn["image"]
+    inner = pa.struct([field for field in table.schema.field("turns").type.value_type if field.name != "image"])
+    columns = [pa.field("turns", pa.list_(inner)) if f.name == "turns" else f for f in table.schema]
+    header = {b"crossagent": json.dumps({"kind": "demonstrations", "schema": 1, "meta": {}}).encode()}
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns, header)), tmp_path / "old.parquet")
+    without = replace(demo, turns=tuple(replace(turn, image=b"") for turn in turns))
+    assert load_demonstrations(tmp_path / "old.parquet") == [without]
+
+
+def test_more_than_fit_into_one_batch_are_written_as_they_come(tmp_path):
+    demos = [Demonstration(f"t{i}", "c", i, ("api",), (), True, "api") for i in range(2500)]
+    save_demonstrations(tmp_path / "many.parquet", iter(demos))
+    assert load_demonstrations(tmp_path / "many.parquet") == demos
+    assert pq.ParquetFile(tmp_path / "many.parquet").num_row_groups == 3

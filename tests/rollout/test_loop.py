@@ -2,6 +2,7 @@ import io
 import os
 import signal
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -44,6 +45,18 @@ def test_trajectories_are_the_same_with_no_one_and_two_workers_and_with_few_worl
     assert all(other == played[0] for other in played[1:])
     assert len({t.stop_reason for t in played[0]}) >= 2
     assert any(turn.invalid for t in played[0] for turn in t.turns)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'crossagent[ray]'")
+def test_trajectories_are_the_same_through_ray(toy, prompt, whimsical):
+    from crossagent.envs.ray_pool import RayPool
+
+    played = []
+    for kind, schedule in ((WorkerPool, "halves"), (RayPool, "halves"), (RayPool, "async")):
+        with kind(toy, 2, 3, timeout_s=60) as pool:
+            played.append(go(episodes(), pool, whimsical, prompt, schedule=schedule))
+    assert played[0] == played[1] == played[2]
 
 
 class SeeingWorld(ToyWorld):

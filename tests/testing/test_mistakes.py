@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import NamedTuple
@@ -170,6 +171,13 @@ def test_two_spaces_whose_headers_open_one_another(load: Load) -> None:
     assert "take another header" in finding.message
     with pytest.raises(PluginError, match="share the header"):
         plugins.build_space_set({"bad": {}, "good": {}})
+    on_purpose = plugins.with_(space=replace(plugins.space("bad"), instead_of=("good",)))
+    assert not check_plugin(on_purpose, "bad")
+    assert not check_plugin(on_purpose, "good")
+    with pytest.raises(PluginError, match="share the header"):
+        on_purpose.build_space_set({"bad": {}, "good": {}})
+    with pytest.raises(PluginError, match="instead_of is 'good'; expected a tuple"):
+        plugins.with_(space=replace(plugins.space("bad"), instead_of="good"))
 
 
 # -- found by `crossagent check` -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from training_kit import WordSource, same_weights, stage, timeless, tiny_policy,
 
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.config import LoraConfig
+from crossagent.policy.masking import token_set
 from crossagent.policy.model import Policy, make_reference
 from crossagent.policy.sampler import choose, uniforms
 from crossagent.rollout.batch import rows_from_trajectories
@@ -228,8 +229,15 @@ class ConstrainedSource(WordSource):
         if not self.told:
             return played
 
+        policy = self.sampler.policy  # type: ignore[attr-defined]
+
         def marked(turn: Turn) -> Turn:
-            return replace(turn, allowed=tuple(self.sampler.allowed(k) for k in range(len(turn.response_ids))))  # type: ignore[attr-defined]
+            return replace(
+                turn,
+                allowed=tuple(
+                    token_set(self.sampler.allowed(k), len(policy.tokenizer)) for k in range(len(turn.response_ids))
+                ),
+            )  # type: ignore[attr-defined]
 
         trajectories = (replace(t, turns=tuple(map(marked, t.turns))) for t in played.trajectories)
         return replace(played, trajectories=tuple(trajectories))

@@ -39,6 +39,9 @@ class Letters:
     def forced_ids(self, space: str) -> tuple[int, ...]:
         return tuple(map(ord, self.headers[space]))
 
+    def grammar(self, spaces: Sequence[str]) -> str:
+        return ""
+
     def decode(self, response_ids: Sequence[int]) -> str:
         return "".join(chr(i) for i in response_ids if i != EOT)
 

@@ -156,7 +156,8 @@ def toy_tasks(split: str = "train") -> list[Any]:
     return [task for task in ToySuite().tasks() if split in task.splits]
 
 
-def toy_prompt(policy: Policy, pool: WorkerPool, **config: Any) -> PromptFormat:
+def toy_prompt(policy: Policy, pool: WorkerPool, *, constrained: bool = False, **config: Any) -> PromptFormat:
     described = pool.describe()
+    grammars = described.grammars if constrained else None
     options = PromptConfig(**{"style": "compact", "fragments": "headers", **config})
-    return PromptFormat(policy.tokenizer, options, described.fragments, described.headers)
+    return PromptFormat(policy.tokenizer, options, described.fragments, described.headers, grammars)

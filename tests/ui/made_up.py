@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models
 
+from crossagent.envs.images import png
 from crossagent.rollout.credit import TurnCredit, credit_file, save_credits
-from crossagent.rollout.images import png
 from crossagent.rollout.store import save_trajectories, step_file
 from crossagent.types import Event, StopReason, Trajectory, Turn
 

@@ -29,6 +29,8 @@ class DemoTurn:
     """Why the action did not do what it says; empty when it did."""
     segments: tuple[tuple[str, int], ...] = ()
     """Parts of the text: (name, character); see ``ActionTokenizer.segments``."""
+    image: bytes = b""
+    """The picture before it, as PNG, or as an imported data set has it (JPEG); empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ class Demonstration:
     def texts(self) -> tuple[str, ...]:
         """Every action's text, in order; a prefix of it replays the episode."""
         return tuple(turn.text for turn in self.turns)
+
+
+def images_of(turns: Sequence[DemoTurn]) -> list[bytes]:
+    """Return the picture of each turn; [] where none of them has one."""
+    images = [turn.image for turn in turns]
+    return images if any(images) else []
 
 
 def with_feedback(observation: str, invalid: str, error: str) -> str:

@@ -13,17 +13,17 @@ import os
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from crossagent.envs.failures import EnvFailure, FailureKind, failure
 from crossagent.envs.process import Limits, ProcessWorker
-from crossagent.envs.serving import Beat, Job, Worlds
+from crossagent.envs.serving import Answer, Beat, Job, Worlds
 from crossagent.envs.world import Described, WorldConfig
 from crossagent.errors import CrossAgentError, PluginError
 
-__all__ = ["Call", "EnvFailure", "FailureKind", "Health", "Job", "WorkerPool"]
+__all__ = ["Call", "EnvFailure", "FailureKind", "Health", "Job", "Worker", "WorkerPool"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,62 @@ class Call:
         """Take the result of one job."""
         self.results[index] = result
         self._left -= 1
+
+
+class Worker(Protocol):
+    """What a pool asks of a worker, wherever its process is."""
+
+    index: int
+    limits: Limits
+    launches: int
+    answered: int
+    """Jobs that the process which runs now has answered."""
+
+    def __init__(self, config: WorldConfig, index: int, limits: Limits) -> None: ...
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process, as far as is known."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, on its machine."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory at its last look."""
+
+    def launch(self) -> None:
+        """Start a process; return at once. Its first answer says that it is ready."""
+
+    def ask_to_quit(self) -> None:
+        """Let it close its worlds and end, when it is done with what it was sent."""
+
+    def end(self, grace_s: float = 0.0) -> None:
+        """End it, with what it started; within ``grace_s`` it may end by itself. Idempotent."""
+
+    def cause_of_death(self) -> tuple[FailureKind, str]:
+        """End what is left of it and return why it is gone."""
+
+    @staticmethod
+    def pack(method: str, jobs: Sequence[Job]) -> Any:
+        """Return a call as :meth:`send` takes it; raises what pickling raises."""
+
+    def send(self, call: Any) -> None:
+        """Send one call; that the worker is gone is for :meth:`await_any` to find."""
+
+    def receive(self) -> tuple[Any, ...] | list[Answer] | None:
+        """Return the next message: that it is ready or why not, or the answers of one call; None when it is dead or hung."""
+
+    def jobs_begun(self) -> int:
+        """Return how many jobs this process has begun; the last is the one at fault when it died in a job."""
+
+    def blamed(self) -> int:
+        """Return the slot that ran the process out of memory, -1 for none."""
+
+    @staticmethod
+    def await_any(workers: Iterable[Any], timeout_s: float | None = None) -> list[Any]:
+        """Return those of busy workers that have answered, died or hung, in order; none only after ``timeout_s``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +141,7 @@ class _Batch:
 class _Line:
     """One worker, and what it is to do."""
 
-    worker: ProcessWorker
+    worker: Worker
     waiting: deque[_Batch] = field(default_factory=deque)
     sent: deque[_Batch] = field(default_factory=deque)
     ready: bool = False
@@ -118,7 +174,7 @@ class WorkerPool:
         PluginError: The environment or a space cannot be built.
     """
 
-    worker_class: type[ProcessWorker] = ProcessWorker
+    worker_class: type[Worker] = ProcessWorker
 
     def __init__(
         self,
@@ -425,7 +481,7 @@ def _refused() -> EnvFailure:
     return failure("refused", "no episode is going on in this world; reset it", "", -1)
 
 
-def _end_all(workers: list[ProcessWorker], owner: int) -> None:
+def _end_all(workers: list[Worker], owner: int) -> None:
     if os.getpid() == owner:  # a fork of the parent (a data loader's, say) does not own them
         for worker in workers:
             worker.end()

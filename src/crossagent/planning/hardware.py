@@ -16,8 +16,8 @@ DGX of that generation has per GPU (DGX H100 and H200: 8 ConnectX-7 of 400 Gb/s;
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,25 +81,24 @@ def find(name: str, where: str = "plan.hardware") -> Hardware:
 
 
 def this_cpu(seconds: float = 0.05) -> Hardware:
-    """Return one core of this machine as it is now: its memory, and products and copies timed for some ``seconds`` each.
+    """Return one core of this machine: its memory, and products and copies timed for some CPU ``seconds`` each.
 
     bf16 counts as fp32: few CPUs have units for it. Processes of one machine meet in its memory.
     """
-    side, copied = 512, np.ones(8 * 2**20, dtype=np.float32)
+    side, copied = 64, np.ones(8 * 2**20, dtype=np.float32)  # a product so small that BLAS keeps to one core
     a = np.ones((side, side), dtype=np.float32)
-    product, copy = _fastest(lambda: a @ a, seconds), _fastest(lambda: copied.copy(), seconds)
-    threads = max(1, min(os.cpu_count() or 1, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)))
-    flops = 2 * side**3 / product / threads
-    bandwidth = 2 * copied.nbytes / copy
+    flops = 2 * side**3 / _fastest(lambda: a @ a, seconds)
+    bandwidth = 2 * copied.nbytes / _fastest(copied.copy, seconds)
     return Hardware(
         "cpu", float(psutil.virtual_memory().total), flops, flops, bandwidth, bandwidth / 2, 3.125 * GB, "cpu"
     )
 
 
-def _fastest(work: object, seconds: float) -> float:
-    best, begun = float("inf"), time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        start = time.perf_counter()
-        work()  # type: ignore[operator]
-        best = min(best, time.perf_counter() - start)
+def _fastest(work: Callable[[], object], seconds: float) -> float:
+    """Return the fewest CPU-seconds, of all threads, that ``work`` has taken: other processes do not count."""
+    best, begun = float("inf"), time.process_time()
+    while time.process_time() - begun < seconds:
+        start = time.process_time()
+        work()
+        best = min(best, time.process_time() - start)
     return best

@@ -12,11 +12,13 @@ class Numbers:
     weight: int
     gradient: int
     optimizer: int
-    """Per trained number: Adam's two moments, and the fp32 copy that DeepSpeed keeps of 16-bit weights."""
+    """Per trained number: Adam's two moments, and the fp32 copy that DeepSpeed keeps of the weights."""
     residual: int
     """The stream between layers."""
+    upcast: int
+    """The fp32 copy of the stream that a norm makes of 16-bit input; 0: there is none."""
     normal: int
-    """The normalised stream, and the fp32 copy of the stream that a norm makes of 16-bit input."""
+    """The normalised stream, kept for the gradient of the norm's weight."""
     linear: int
     """Inputs and outputs of linear layers."""
     cast: int
@@ -25,13 +27,10 @@ class Numbers:
     @classmethod
     def of(cls, precision: str, dtype: str, engine: str = "") -> Numbers:
         """Return them for a recipe's ``trainer.precision``, ``policy.dtype`` and the engine that trains."""
+        zero = engine == "deepspeed"  # an fp32 copy of its part of the weights, whatever their type
         half = precision.startswith(("bf16", "16"))
-        if half and (engine == "deepspeed" or precision.endswith("true")):
-            # DeepSpeed runs in 16 bits whatever the suffix, with fp32 master weights beside fp32 moments.
-            return cls(2, 2, 12 if engine == "deepspeed" else 4, 2, 6, 2, 0)
-        stored = 4 if dtype == "float32" or engine == "deepspeed" else 2
-        if stored == 2:
-            return cls(2, 2, 4, 2, 6, 2, 0)
+        if (half and (zero or precision.endswith("true"))) or dtype != "float32":
+            return cls(2, 2, 12 if zero else 4, 2, 4, 2, 2, 0)
         if half:
-            return cls(4, 4, 8, 4, 4, 2, 2)
-        return cls(4, 4, 8, 4, 4, 4, 0)
+            return cls(4, 4, 8, 4, 0, 4, 2, 2)
+        return cls(4, 4, 12 if zero else 8, 4, 0, 4, 4, 0)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from crossagent.errors import RecipeError, did_you_mean
 
+_ZERO = "deepspeed_stage_"
 STRATEGIES = (
-    "auto", "single", "ddp", "deepspeed", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_2_offload",
-    "deepspeed_stage_3", "deepspeed_stage_3_offload", "fsdp2",
+    "auto", "ddp", "deepspeed_stage_1", "deepspeed_stage_1_offload", "deepspeed_stage_2", "deepspeed_stage_2_offload",
+    "deepspeed_stage_3", "deepspeed_stage_3_offload_optimizer", "deepspeed_stage_3_offload", "fsdp2",
 )  # fmt: skip
-"""Names that a plan knows. ``deepspeed`` alone is stage 2 with the optimiser offloaded, as Lightning has it."""
+"""Values of ``trainer.strategy``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +25,14 @@ class Sharding:
     per_node: int = 1
     stage: int = 0
     engine: str = ""
-    """``deepspeed``, ``fsdp2``, ``ddp`` or nothing."""
+    """``deepspeed``, ``fsdp2``, ``ddp``, or nothing: one process without any."""
     offload_optimizer: bool = False
     """Optimiser state, and the gradients it reads, are kept in the host's memory."""
     offload_parameters: bool = False
     """Weights are kept in the host's memory, and brought to the device layer by layer."""
 
     @classmethod
-    def of(
-        cls,
-        strategy: str,
-        devices: int = 1,
-        nodes: int = 1,
-        *,
-        offload_optimizer: bool = False,
-        offload_parameters: bool = False,
-    ) -> Sharding:
+    def of(cls, strategy: str, devices: int = 1, nodes: int = 1) -> Sharding:
         """Return what a recipe's strategy, devices per node and nodes come to.
 
         Raises:
@@ -48,23 +41,15 @@ class Sharding:
         if strategy not in STRATEGIES:
             raise RecipeError(f"trainer.strategy: got {strategy!r}. {did_you_mean(strategy, STRATEGIES)}")
         if devices < 1 or nodes < 1:
-            raise RecipeError(f"plan: got {devices} devices on {nodes} nodes; expected at least 1 of each")
+            raise RecipeError(f"trainer: got {devices} devices on {nodes} nodes; expected at least 1 of each")
         ranks = devices * nodes
-        if strategy in ("auto", "single", "ddp"):
+        if strategy in ("auto", "ddp"):
             return cls(ranks, devices, 0, "ddp" if ranks > 1 else "")
         if strategy == "fsdp2":
-            return cls(ranks, devices, 3, "fsdp2", False, offload_parameters)
-        words = strategy.removeprefix("deepspeed").removeprefix("_stage_").split("_")
-        stage = int(words[0] or 2)
-        everything = words[-1] == "offload"
-        return cls(
-            ranks,
-            devices,
-            stage,
-            "deepspeed",
-            offload_optimizer or everything or not words[0],
-            offload_parameters or (everything and stage == 3),
-        )
+            return cls(ranks, devices, 3, "fsdp2")
+        number, _, offload = strategy.removeprefix(_ZERO).partition("_")
+        stage = int(number)
+        return cls(ranks, devices, stage, "deepspeed", bool(offload), offload == "offload" and stage == 3)
 
     def share(self, stage: int) -> int:
         """Return by how many what ``stage`` divides is divided."""

@@ -17,9 +17,6 @@ from crossagent.planning.numbers import Numbers
 from crossagent.planning.shape import ModelShape
 from crossagent.planning.sharding import Sharding
 
-BATCH = 256
-"""Rows that the built-in samplers decode at once, at most."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -69,6 +66,8 @@ class Work:
     """Processes with worlds, of one rank."""
     worlds: int = 64
     """Worlds at a time, of one rank."""
+    batch: int = 256
+    """Responses in the making at a time, at most."""
     overlap: bool = True
     """One half of the worlds acts while the other is sampled (``rollout.schedule: halves``)."""
     patches: float = 0.0
@@ -202,7 +201,7 @@ def _rollout(setting: Setting, work: Work, rates: Rates, own: int) -> dict[str, 
     shape, hardware, n = setting.shape, setting.hardware, setting.numbers
     turns = own * work.turns
     live = max(1, min(own, work.worlds))
-    rows = max(1.0, min(float(BATCH), live / 2 if work.overlap else live))
+    rows = max(1.0, min(float(work.batch), live / 2 if work.overlap else live))
     batches = turns / rows
     prefill = forward_flops(shape, turns * work.prompt, work.prompt / 2, turns, turns * work.patches)
     # Weights are read once per token of a batch, keys and values once per row and token.

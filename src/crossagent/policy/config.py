@@ -26,6 +26,8 @@ SCRATCH: dict[str, ScratchSize] = {
 }
 """Presets of ``policy.model``; the names give the parameters with a vocabulary of about 1,000."""
 
+SEEING = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+"""Values of a config's ``model_type`` whose policies see pictures (:mod:`crossagent.policy.pictures`)."""
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
 STYLES = ("compact", "chat")
@@ -69,6 +71,8 @@ class PolicyConfig:
     """``float32``, ``bfloat16``, ``float16`` or ``auto`` (as stored)."""
     attention: str = "sdpa"
     """``sdpa``, ``eager`` or ``flash_attention_2``."""
+    max_pixels: int = 50_176
+    """Pictures with more pixels are scaled down to so many before a vision-language model sees them (224 × 224)."""
     gradient_checkpointing: bool = False
     """Trade time for memory in training."""
     revision: str | None = None
@@ -87,6 +91,8 @@ class PolicyConfig:
             )
         if self.max_length < 16:
             raise RecipeError(f"policy.max_length: got {self.max_length}; expected at least 16")
+        if self.max_pixels < 1024:
+            raise RecipeError(f"policy.max_pixels: got {self.max_pixels}; expected at least 1024 (32 × 32)")
         _one_of("policy.dtype", self.dtype, DTYPES)
         _one_of("policy.attention", self.attention, ATTENTION)
 
@@ -102,6 +108,8 @@ class PromptConfig:
     """Past turns shown: 0 none, k the last k, -1 all of them (each prompt then extends the one before)."""
     fragments: str = "full"
     """What is said of a space: ``full`` its whole fragment, ``headers`` its header alone."""
+    pictures: bool = True
+    """Show the pictures of observations to a policy that can see, where the environment has some."""
 
     def __post_init__(self) -> None:
         _one_of("prompt.style", self.style, STYLES)

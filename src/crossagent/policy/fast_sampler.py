@@ -63,7 +63,7 @@ class _Found:
 
 class FastSampler(BatchedSampler):
     """Samples exactly like :class:`GenerateSampler`, faster; hands over to it, and says so, where the model's layers do not
-    decode in our loop as they do in their own (which is tried once, on a few tokens).
+    decode in our loop as they do in their own (which is tried once, on a few tokens). Prompts with pictures go to it too.
     """
 
     def __init__(
@@ -126,11 +126,13 @@ class FastSampler(BatchedSampler):
             return super().sample(requests, params)
 
     def _batch(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
-        if not self.supported:
+        if not self.supported or any(request.images for request in requests):
             return self._fallback._batch(requests, params)
         start = time.perf_counter()
         budgets = np.array([params.max_new_tokens - len(r.forced_ids) for r in requests])
         rows, live, logits = self._open(requests, self._find(requests), int(budgets.max()))
+        walk = self._walk(requests, params)
+        logits = walk.mask(logits, live) if walk else logits
         watched = watched_logprobs([requests[i] for i in live], logits, params.temperature)
         watched_of = {int(i): values for i, values in zip(live, watched, strict=True)}
         self.timing.by_phase["prefill"] += time.perf_counter() - start
@@ -147,6 +149,8 @@ class FastSampler(BatchedSampler):
             chosen, logp = choose(logits, u, params.temperature)
             ids[live, step] = chosen.cpu().numpy()
             logprobs[live, step] = logp.cpu().numpy()
+            if walk:
+                walk.take(live, ids[live, step].tolist())
             going &= (ids[live, step] != self.policy.eot_id) & (budgets[live] > step + 1)
             if not going.any():
                 break
@@ -158,8 +162,16 @@ class FastSampler(BatchedSampler):
                 live, going = live[kept], going[kept]
                 chosen = chosen[torch.from_numpy(kept).to(chosen.device)]
             logits = self._read(rows, slice(0, len(live)), chosen.unsqueeze(-1), np.ones(len(live), dtype=np.int64))
+            logits = walk.mask(logits, live) if walk else logits
         samples = [
-            self._finish(request, ids[i].tolist(), logprobs[i].tolist(), int(budgets[i]), watched_of[i])
+            self._finish(
+                request,
+                ids[i].tolist(),
+                logprobs[i].tolist(),
+                int(budgets[i]),
+                watched_of[i],
+                walk.allowed(i) if walk else (),
+            )
             for i, request in enumerate(requests)
         ]
         if self._keeping:

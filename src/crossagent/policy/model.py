@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
@@ -26,7 +25,9 @@ from crossagent import __version__
 from crossagent.errors import CheckpointError, RecipeError
 from crossagent.policy import checkpoint, sources
 from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
+from crossagent.policy.masking import Allowed, masked
 from crossagent.policy.packing import Packed, pack, packed_attention
+from crossagent.policy.pictures import Pictures
 from crossagent.policy.template import end_of_turn_id
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,23 @@ class PolicyOutput:
 class Policy(nn.Module):
     """A causal language model with its tokenizer. Build it with :meth:`build` or :meth:`load`."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, config: PolicyConfig, source: str | None = None) -> None:
-        """Wrap a model; ``source`` names the directory or hub model that LoRA adapters go on top of."""
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        config: PolicyConfig,
+        source: str | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: Of transformers, maybe with adapters.
+            tokenizer: Its tokenizer.
+            config: What the recipe says.
+            source: The directory or hub model that LoRA adapters go on top of.
+            pictures: How it is shown pictures; None: it reads text alone.
+        """
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
@@ -62,6 +78,7 @@ class Policy(nn.Module):
         self.pad_id: int = int(pad if pad is not None else self.eot_id)
         self.takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
         """Whether positions can be given, as padding on the left needs."""
+        self.pictures = pictures
         self._dropout_off = self._packing = False
         self._packs: bool | None = None
         self._window: int | None = None
@@ -106,9 +123,11 @@ class Policy(nn.Module):
             else:
                 model, tokenizer, source = sources.from_hub(config)
             new_ids = sources.add_tokens(model, tokenizer, special_tokens)
+            stored = directory if directory.is_dir() else source
+            pictures = Pictures.of(model, tokenizer, stored, config.max_pixels, config.revision)
             if config.lora is not None:
                 model = sources.with_lora(model, config.lora, new_ids)
-        return cls(model, tokenizer, config, source)
+        return cls(model, tokenizer, config, source, pictures)
 
     @property
     def backbone(self) -> Any:
@@ -131,7 +150,8 @@ class Policy(nn.Module):
         dropout: bool = False,
         entropy: bool = True,
         entropy_gradient: bool = True,
-        allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
+        allowed: Allowed = (),
+        images: Sequence[Sequence[bytes]] = (),
         shared: Tensor | None = None,
     ) -> PolicyOutput:
         """Return log p(token t | tokens < t) and entropies where ``target_mask`` is true.
@@ -149,8 +169,9 @@ class Policy(nn.Module):
             dropout: Keep dropout in training mode (for supervised training).
             entropy: False skips the entropies (zeros).
             entropy_gradient: Whether gradients flow through the entropies.
-            allowed: (row, token, ids) where the sampler was constrained: only these ids could be drawn there, and log-probs
+            allowed: (row, token, set) where the sampler was constrained: only these ids could be drawn there, and log-probs
                 and entropies are those of the distribution over them, so that the ratio stays 1.
+            images: The pictures of each row, PNG bytes, in the order of their places in ``input_ids``; () where there are none.
             shared: [row] how many first tokens a row has in common with the rows that begin alike and say the same number; at
                 most up to its first target. None: nothing is shared.
 
@@ -165,10 +186,13 @@ class Policy(nn.Module):
             raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
         with contextlib.nullcontext() if dropout else self._without_dropout():
-            if self.packs and (self._window is None or input_ids.shape[1] <= self._window):
+            if self.packs and not any(images) and (self._window is None or input_ids.shape[1] <= self._window):
                 logits = self._packed_logits(rows, before, pack(input_ids, attention_mask, shared, self._dtype))
             else:
                 inputs = self._mask_inputs(attention_mask)
+                if any(images):
+                    inputs.pop("position_ids", None)  # the model knows where its pictures are
+                    inputs |= self.picture_inputs(input_ids, images)
                 logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
         logits = _constrained(logits.float() / temperature, rows, before + 1, allowed)
         logp = torch.log_softmax(logits, dim=-1)  # [target, vocab]
@@ -177,8 +201,8 @@ class Policy(nn.Module):
         spread = zeros
         if entropy:
             with contextlib.nullcontext() if entropy_gradient else torch.no_grad():
-                plogp = torch.where(logp > -torch.inf, logp.exp() * logp, 0.0)
-                spread = zeros.index_put((rows, before + 1), -plogp.sum(-1))
+                finite = logp.masked_fill(logp == -torch.inf, 0.0)  # 0 · −∞ is 0 here, and so is its gradient
+                spread = zeros.index_put((rows, before + 1), -(finite.exp() * finite).sum(-1))
         return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
 
     @contextlib.contextmanager
@@ -277,9 +301,20 @@ class Policy(nn.Module):
         handle = self.backbone.get_output_embeddings().register_forward_pre_hook(pick)
         try:
             logits: Tensor = self.model(**inputs).logits
-            return logits.squeeze(0)[: len(rows)]
+            logits = logits.squeeze(0)[: len(rows)]
+            return logits if self.pictures is None else self.pictures.hide(logits)
         finally:
             handle.remove()
+
+    def picture_inputs(self, input_ids: Tensor, images: Sequence[Sequence[bytes]]) -> dict[str, Tensor]:
+        """Return what the model takes beside ids [row, tok] that hold places for pictures; see :meth:`Pictures.inputs`.
+
+        Raises:
+            ValueError: There are pictures, and the model sees none; or they do not fill their places.
+        """
+        if self.pictures is None:
+            raise ValueError("this policy reads text alone, but was given pictures")
+        return self.pictures.inputs(input_ids, images)
 
     def _mask_inputs(self, attention_mask: Tensor) -> dict[str, Tensor]:
         mask = attention_mask.long()
@@ -306,7 +341,7 @@ class Policy(nn.Module):
                     readme.unlink()
                 if self.source is None:
                     self.backbone.save_pretrained(stage / "base", state_dict=self._base_weights())
-            self.tokenizer.save_pretrained(stage)
+            self._save_prompting(stage)
             meta = {"crossagent": __version__, "policy": asdict(self.config), "source": self.source}
             checkpoint.write_manifest(stage, meta)
 
@@ -322,7 +357,8 @@ class Policy(nn.Module):
         """Return the policy with its adapters merged into the weights, which change in place; ``self`` is spent."""
         if self.config.lora is None:
             return self
-        return Policy(self.model.merge_and_unload(), self.tokenizer, replace(self.config, lora=None))  # type: ignore[operator]
+        model = self.model.merge_and_unload()  # type: ignore[operator]
+        return Policy(model, self.tokenizer, replace(self.config, lora=None), None, self.pictures)
 
     def export(self, directory: str | Path) -> None:
         """Write a plain Hugging Face directory, adapters merged into the weights, for use without crossagent."""
@@ -331,7 +367,12 @@ class Policy(nn.Module):
             if self.config.lora is not None:
                 model = copy.deepcopy(self.model).merge_and_unload()  # type: ignore[operator]
             model.save_pretrained(stage)  # type: ignore[operator]
-            self.tokenizer.save_pretrained(stage)
+            self._save_prompting(stage)
+
+    def _save_prompting(self, stage: Path) -> None:
+        self.tokenizer.save_pretrained(stage)
+        if self.pictures is not None:
+            self.pictures.save(stage)
 
     @classmethod
     def load(cls, directory: str | Path) -> Policy:
@@ -347,8 +388,10 @@ class Policy(nn.Module):
         config = PolicyConfig(**stored, lora=LoraConfig(**lora) if lora else None)
         with torch.random.fork_rng(devices=[]), _quiet():
             tokenizer = sources.stored_tokenizer(directory)
+            base: Any
             if config.lora is None:
-                model: Any = AutoModelForCausalLM.from_pretrained(directory, **sources.load_options(config))
+                model: Any = sources.load_weights(directory, config)
+                base = model
             else:
                 from peft import PeftModel
 
@@ -362,7 +405,8 @@ class Policy(nn.Module):
                     ) from error
                 sources.resize(base, len(tokenizer))
                 model = PeftModel.from_pretrained(base, str(directory), is_trainable=True)
-        return cls(model, tokenizer, config, meta.get("source"))
+            pictures = Pictures.of(base, tokenizer, directory, config.max_pixels)
+        return cls(model, tokenizer, config, meta.get("source"), pictures)
 
 
 LogProbs = Callable[..., PolicyOutput]
@@ -392,13 +436,14 @@ class Reference:
         target_mask: Tensor,
         temperature: float = 1.0,
         *,
-        allowed: Sequence[tuple[int, int, Sequence[int]]] = (),
+        allowed: Allowed = (),
+        images: Sequence[Sequence[bytes]] = (),
         shared: Tensor | None = None,
     ) -> PolicyOutput:
         """See :meth:`Policy.logprobs`."""
         asked = (input_ids, attention_mask, target_mask, temperature)
         with self._in_place():
-            return self._policy.logprobs(*asked, entropy=False, allowed=allowed, shared=shared)
+            return self._policy.logprobs(*asked, entropy=False, allowed=allowed, images=images, shared=shared)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a resumed run needs to have the same reference again."""
@@ -432,21 +477,12 @@ class Reference:
                     parameter.data = current[name]
 
 
-def _constrained(
-    logits: Tensor, rows: Tensor, cols: Tensor, allowed: Sequence[tuple[int, int, Sequence[int]]]
-) -> Tensor:
+def _constrained(logits: Tensor, rows: Tensor, cols: Tensor, allowed: Allowed) -> Tensor:
     """Return logits [target, vocab] with −∞ at ids that could not be drawn; targets are (rows, cols), each [target]."""
     if not allowed:
         return logits
-    number = {place: k for k, place in enumerate(zip(rows.tolist(), cols.tolist(), strict=True))}
-    sets = [(number[row, col], ids) for row, col, ids in allowed if (row, col) in number]
-    if not sets:
-        return logits
-    at = torch.tensor([target for target, _ in sets], device=logits.device)
-    open_ = torch.zeros(len(sets), logits.shape[-1], dtype=torch.bool, device=logits.device)
-    for k, (_, ids) in enumerate(sets):
-        open_[k, list(ids)] = True
-    return logits.index_put((at,), logits[at].masked_fill(~open_, -torch.inf))
+    sets = {(row, col): tokens for row, col, tokens in allowed}
+    return masked(logits, [sets.get(place, b"") for place in zip(rows.tolist(), cols.tolist(), strict=True)])
 
 
 def make_reference(policy: Policy, *, spare: bool = False) -> Reference:
@@ -469,7 +505,7 @@ def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str
     if config.lora is None:
         return policy
     model = sources.with_lora(policy.model, config.lora, new_ids)
-    return Policy(model, policy.tokenizer, replace(policy.config, lora=config.lora), None)
+    return Policy(model, policy.tokenizer, replace(policy.config, lora=config.lora), None, policy.pictures)
 
 
 @contextlib.contextmanager

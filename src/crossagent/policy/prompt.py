@@ -8,10 +8,14 @@ whole history each prompt extends the one before exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossagent.policy.config import PromptConfig
 from crossagent.policy.template import COMPACT_TASK, chat_segments, compact_segments
+from crossagent.spaces import union
+
+if TYPE_CHECKING:
+    from crossagent.policy.pictures import Pictures
 
 _TASK = "You act in a world, one action per turn."
 _CACHE = 50_000
@@ -26,16 +30,27 @@ class PromptFormat:
         config: Style, history, fragments.
         fragments: Space → what the system text says about it.
         headers: Space → the first characters of its responses.
+        grammars: Space → its grammar, where responses must keep to it; None: they may be anything.
+        pictures: The policy's, which then sees the pictures of observations before their text; None: text alone.
     """
 
     def __init__(
-        self, tokenizer: Any, config: PromptConfig, fragments: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        tokenizer: Any,
+        config: PromptConfig,
+        fragments: Mapping[str, str],
+        headers: Mapping[str, str],
+        grammars: Mapping[str, str] | None = None,
+        *,
+        pictures: Pictures | None = None,
     ) -> None:
         """Cut the template and tokenize what never changes."""
+        self.pictures = pictures if config.pictures else None
         self.tokenizer = tokenizer
         self.config = config
         self.fragments = dict(fragments)
         self.headers = dict(headers)
+        self._grammars = None if grammars is None else dict(grammars)
         self._compact = config.style == "compact"
         segments = compact_segments(tokenizer) if self._compact else chat_segments(tokenizer)
         self._cache: dict[tuple[str, bool], tuple[int, ...]] = {}
@@ -53,6 +68,7 @@ class PromptFormat:
         spaces: Sequence[str],
         history: Sequence[tuple[str, tuple[int, ...]]],
         observation: str,
+        images: Sequence[bytes] = (),
     ) -> tuple[int, ...]:
         """Return the ids a response continues.
 
@@ -62,17 +78,32 @@ class PromptFormat:
             history: All past turns of the episode, oldest first: (observation, response ids as sampled). The config
                 says how many are shown.
             observation: What the policy sees now.
+            images: PNG bytes of the picture of each past turn and of now, b"" where there is none; () no picture at all.
+                Those that the ids hold places for are :meth:`shown`.
         """
         ids = [*self._start, *self._system(tuple(spaces)), *self._instruction(instruction), *self._after_system]
         shown = history if self.config.history < 0 else history[len(history) - min(self.config.history, len(history)) :]
-        for past, response in shown:
+        seen = [b""] * (len(shown) + 1 - len(images)) + list(images)[-len(shown) - 1 :]
+        for (past, response), image in zip(shown, seen, strict=False):
+            ids += self._picture(image)
             ids += self._ids(past, trusted=False)
             ids += self._reply
             ids += response
             ids += self._after_reply
+        ids += self._picture(seen[-1])
         ids += self._ids(observation, trusted=False)
         ids += self._reply
         return tuple(ids)
+
+    def shown(self, images: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Return those of ``images`` that a prompt with them shows, in its order; ``images`` as in :meth:`prompt_ids`."""
+        if self.pictures is None:
+            return ()
+        count = len(images) if self.config.history < 0 else min(len(images), self.config.history + 1)
+        return tuple(image for image in images[len(images) - count :] if image)
+
+    def _picture(self, image: bytes) -> tuple[int, ...]:
+        return self.pictures.tokens(image) if image and self.pictures is not None else ()
 
     def response_ids(self, text: str, space: str) -> tuple[int, ...]:
         """Return the ids of an action's text: header, rest, end of turn.
@@ -88,6 +119,10 @@ class PromptFormat:
     def forced_ids(self, space: str) -> tuple[int, ...]:
         """Return the ids of a space's header, for ``SampleRequest.forced_ids``."""
         return self._forced[space]
+
+    def grammar(self, spaces: Sequence[str]) -> str:
+        """Return what a response may be where the prompt lists these spaces, for ``SampleRequest.grammar``."""
+        return "" if self._grammars is None else union({space: self._grammars[space] for space in spaces})
 
     def decode(self, response_ids: Sequence[int]) -> str:
         """Return the text of a response without its end-of-turn token; any other special token stays visible."""

@@ -20,7 +20,10 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
+from crossagent.policy.constraint import Walk, grammars_of
 from crossagent.policy.model import Policy
+from crossagent.policy.pictures import Pictures
+from crossagent.types import TokenSet
 
 _BIN = 64
 """Tokens per bin of the two-level search in the cumulative distribution."""
@@ -127,6 +130,7 @@ def canonical_order(requests: Sequence[SampleRequest]) -> list[int]:
             requests[i].prompt_ids,
             requests[i].forced_ids,
             requests[i].seed,
+            requests[i].images,
         ),
     )
 
@@ -152,7 +156,7 @@ class BatchedSampler:
         self.policy = policy
         self.batch_size = batch_size
         self.timing = Timing()
-        limit = getattr(policy.backbone.config, "max_position_embeddings", None)
+        limit = getattr(policy.backbone.config.get_text_config(), "max_position_embeddings", None)
         self._limit = int(limit) if limit else None
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
@@ -197,6 +201,12 @@ class BatchedSampler:
                     f"model's {self._limit} positions; show less history, or use a model with a longer context"
                 )
 
+    def _walk(self, requests: Sequence[SampleRequest], params: SamplingParams) -> Walk | None:
+        """Return what keeps responses to their grammars; None where there is none."""
+        if not any(request.grammar for request in requests):
+            return None
+        return grammars_of(self.policy.tokenizer, self.policy.eot_id).walk(requests, params.max_new_tokens)
+
     def _finish(
         self,
         request: SampleRequest,
@@ -204,6 +214,7 @@ class BatchedSampler:
         logprobs: Sequence[float],
         budget: int,
         watched: tuple[float, ...],
+        allowed: tuple[TokenSet, ...] = (),
     ) -> Sample:
         """Cut at the end of turn or the budget, and put the forced tokens in front."""
         ids, logprobs = list(ids[:budget]), list(logprobs[:budget])
@@ -211,11 +222,13 @@ class BatchedSampler:
         if stopped:
             length = ids.index(self.policy.eot_id) + 1
             ids, logprobs = ids[:length], logprobs[:length]
+        response = (*request.forced_ids, *ids)
         return Sample(
-            response_ids=(*request.forced_ids, *ids),
+            response_ids=response,
             logprobs=(*(0.0 for _ in request.forced_ids), *logprobs),
             finish_reason="stop" if stopped else "length",
             watched_logprobs=watched,
+            allowed=allowed[: len(response)],
         )
 
 
@@ -237,12 +250,16 @@ class GenerateSampler(BatchedSampler):
     def _batch(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
         policy = self.policy
         ids, mask = left_padded(requests, policy.pad_id, policy.device)
-        chooser = _Chooser(requests, ids.shape[1], params.temperature)
+        walk = self._walk(requests, params)
+        chooser = _Chooser(requests, ids.shape[1], params.temperature, walk, policy.pictures)
+        images = [request.images for request in requests]
+        seen = policy.picture_inputs(ids, images) if any(images) else {}
         budgets = [params.max_new_tokens - len(r.forced_ids) for r in requests]
         start = time.perf_counter()
         out = policy.model.generate(  # type: ignore[operator]
             input_ids=ids,
             attention_mask=mask,
+            **seen,
             do_sample=False,  # the processor has chosen by then
             num_beams=1,
             max_new_tokens=max(budgets),
@@ -253,15 +270,23 @@ class GenerateSampler(BatchedSampler):
         self.timing.by_phase["decode"] += time.perf_counter() - start
         new = out[:, ids.shape[1] :].tolist()
         logprobs = torch.stack(chooser.logprobs, 1).tolist()
-        rows = zip(requests, new, logprobs, budgets, chooser.watched, strict=True)
+        allowed = [walk.allowed(i) if walk else () for i in range(len(requests))]
+        rows = zip(requests, new, logprobs, budgets, chooser.watched, allowed, strict=True)
         return [self._finish(*row) for row in rows]
 
 
 class _Chooser(LogitsProcessor):
     """Draws the token and leaves it as the only possible one."""
 
-    def __init__(self, requests: Sequence[SampleRequest], width: int, temperature: float) -> None:
-        self.requests = requests
+    def __init__(
+        self,
+        requests: Sequence[SampleRequest],
+        width: int,
+        temperature: float,
+        walk: Walk | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:
+        self.requests, self.walk, self.pictures = requests, walk, pictures
         self.seeds = np.array([r.seed for r in requests], dtype=np.uint64)
         self.forced = np.array([len(r.forced_ids) for r in requests])
         self.width = width
@@ -270,9 +295,16 @@ class _Chooser(LogitsProcessor):
         self.watched: list[tuple[float, ...]] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.pictures is not None:
+            scores = self.pictures.hide(scores)
+        rows = range(len(self.requests))
+        if self.walk is not None:
+            scores = self.walk.mask(scores, rows)
         if not self.logprobs:
             self.watched = watched_logprobs(self.requests, scores, self.temperature)
         positions = self.forced + (input_ids.shape[1] - self.width)
         ids, logprobs = choose(scores, torch.from_numpy(uniforms(self.seeds, positions)), self.temperature)
         self.logprobs.append(logprobs)
+        if self.walk is not None:
+            self.walk.take(rows, ids.tolist())
         return torch.full_like(scores, -torch.inf).scatter_(1, ids.unsqueeze(-1), 0.0)

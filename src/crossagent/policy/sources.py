@@ -12,10 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from crossagent.errors import CheckpointError, MissingExtraError, RecipeError
-from crossagent.policy import checkpoint
+from crossagent.policy import checkpoint, pictures
 from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
 from crossagent.policy.tokenizer import train_tokenizer
 
@@ -44,7 +52,19 @@ def from_scratch(config: PolicyConfig, texts: Iterable[str], special_tokens: Seq
 
 
 def _fresh(shape: Any, config: PolicyConfig) -> Any:
-    return AutoModelForCausalLM.from_config(shape, attn_implementation=config.attention).to(dtype=_dtype(config))
+    kind = _class_for(shape)
+    return kind.from_config(shape, attn_implementation=config.attention).to(dtype=_dtype(config))
+
+
+def _class_for(shape: Any) -> Any:
+    """Return the class that makes a model of this config: one that writes text, having read text alone or pictures too."""
+    return AutoModelForCausalLM if type(shape) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
+
+
+def load_weights(source: str | Path, config: PolicyConfig, **revision: str) -> Any:
+    """Load a model from a directory, or by its name on the hub."""
+    shape = AutoConfig.from_pretrained(source, **revision)
+    return _class_for(shape).from_pretrained(source, **revision, **load_options(config))
 
 
 def _own_tokenizer(config: PolicyConfig, texts: Iterable[str], special_tokens: Sequence[str]) -> Any:
@@ -88,17 +108,15 @@ def from_directory(
     has_tokenizer = (directory / "tokenizer.json").is_file() or (directory / "tokenizer_config.json").is_file()
     if weights or (directory / "model.safetensors.index.json").is_file():
         checkpoint.check_weights(directory)
-        model = AutoModelForCausalLM.from_pretrained(directory, **load_options(config))
-        return model, stored_tokenizer(directory), str(directory.resolve())
-    tokenizer = stored_tokenizer(directory) if has_tokenizer else _own_tokenizer(config, texts, special_tokens)
+        return load_weights(directory, config), stored_tokenizer(directory), str(directory.resolve())
     shape = AutoConfig.from_pretrained(directory)
+    own = (*special_tokens, *pictures.special_tokens(shape.model_type))
+    tokenizer = stored_tokenizer(directory) if has_tokenizer else _own_tokenizer(config, texts, own)
     if not has_tokenizer:
-        shape.vocab_size = len(tokenizer)
-        shape.pad_token_id, shape.eos_token_id, shape.bos_token_id = (
-            tokenizer.pad_token_id,
-            tokenizer.eos_token_id,
-            None,
-        )
+        text = shape.get_text_config()
+        text.vocab_size = len(tokenizer)
+        text.pad_token_id, text.eos_token_id, text.bos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id, None
+        pictures.prepare(shape, tokenizer)
     return _fresh(shape, config), tokenizer, None
 
 
@@ -124,9 +142,7 @@ def from_hub(config: PolicyConfig) -> _Parts:
     """Load a model by its name on the hub."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.model, revision=config.revision or "main")
-        model = AutoModelForCausalLM.from_pretrained(
-            config.model, revision=config.revision or "main", **load_options(config)
-        )
+        model = load_weights(config.model, config, revision=config.revision or "main")
     except (OSError, ValueError) as error:
         raise RecipeError(
             f"policy.model: {config.model!r} is no preset ({', '.join(SCRATCH)}), no directory here, and the hub did not "
@@ -138,14 +154,14 @@ def from_hub(config: PolicyConfig) -> _Parts:
 def base_model(config: PolicyConfig, directory: Path, source: str | None) -> Any:
     """Load what a LoRA checkpoint's adapters go on top of."""
     if source is None:
-        return AutoModelForCausalLM.from_pretrained(directory / "base", **load_options(config))
+        return load_weights(directory / "base", config)
     path = Path(source)
     if path.suffix == ".gguf":
         return from_gguf(path.parent, path.name, config)[0]
     if path.is_dir():
         checkpoint.check_weights(path)
     revision = {} if path.is_dir() else {"revision": config.revision or "main"}
-    return AutoModelForCausalLM.from_pretrained(source, **revision, **load_options(config))
+    return load_weights(source, config, **revision)
 
 
 def looks_like_path(name: str) -> bool:

@@ -10,10 +10,12 @@ so every text comes back exactly.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -113,6 +115,15 @@ def train_tokenizer(
         chat_template=CHAT_TEMPLATE,
         padding_side="left",
     )
+
+
+def joint(tokenizer: Any) -> tuple[str, str]:
+    """Return (filler, marks) of a tokenizer that :func:`train_tokenizer` made: after a mark its tokens may have the filler,
+    which decoding takes out. Empty texts for any other tokenizer.
+    """
+    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"] or {}
+    taken_out = [part.get("pattern") for part in decoder.get("decoders", ()) if part.get("content") == ""]
+    return (_JOIN + " ", _JOINING) if {"String": _JOIN + " "} in taken_out else ("", "")
 
 
 def _merges(counts: Counter[str], number: int) -> list[tuple[str, str]]:

@@ -16,8 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossagent.envs.recording import images_of
+from crossagent.policy.masking import Allowed
+from crossagent.rollout.loop import written
 from crossagent.rollout.segments import token_segments
-from crossagent.types import Trajectory, Turn
+from crossagent.types import TokenSet, Trajectory, Turn
 
 if TYPE_CHECKING:
     from crossagent.envs.recording import Demonstration
@@ -47,10 +50,12 @@ class Row:
     """[tok] What the token's loss is multiplied with; () is 1 everywhere."""
     explored: tuple[bool, ...] = ()
     """[tok] Drawn uniformly, not by the policy (the header of an explored turn); () is nowhere."""
-    allowed: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    allowed: tuple[tuple[int, TokenSet], ...] = ()
     """(token, the ids that could be drawn there), where the sampler was constrained."""
     shared: int = 0
     """First tokens that other rows have too and that a training pass computes once; see :func:`with_shared`."""
+    images: tuple[bytes, ...] = ()
+    """PNG bytes of the pictures in ``input_ids``, in the order of their places."""
 
     def __post_init__(self) -> None:
         length = len(self.input_ids)
@@ -101,6 +106,9 @@ class Batch:
     shared: Tensor
     """[row] int64: see ``Row.shared``."""
     allowed: Allowed = ()
+    """See ``Policy.logprobs``."""
+    images: Sequence[tuple[bytes, ...]] = ()
+    """The pictures of each row; () where no row has any."""
 
     def __post_init__(self) -> None:
         shape = self.input_ids.shape
@@ -129,8 +137,6 @@ class Batch:
         return Batch(**parts)
 
 
-Allowed = Sequence[tuple[int, int, tuple[int, ...]]]
-"""(row, token, the ids that could be drawn there), where a sampler was constrained; see ``Policy.logprobs``."""
 TurnAdvantages = Sequence[float] | Sequence[Sequence[float]]
 
 
@@ -184,11 +190,17 @@ def rows_from_demonstrations(
     for index, demo in enumerate(demonstrations):
         history: list[tuple[str, tuple[int, ...]]] = []
         turns: list[Turn] = []
-        for turn in demo.turns:
+        images = images_of(demo.turns)
+        for number, turn in enumerate(demo.turns):
             response = prompt.response_ids(turn.text, turn.space)
+            ids, pictures = written(
+                prompt, demo.instruction, demo.spaces, history, turn.observation, images[: number + 1]
+            )
             turns.append(
                 Turn(
-                    prompt_ids=prompt.prompt_ids(demo.instruction, demo.spaces, history, turn.observation),
+                    prompt_ids=ids,
+                    image=turn.image,
+                    pictures=pictures,
                     response_ids=response,
                     sampler_logprobs=(0.0,) * len(response),
                     forced=len(prompt.forced_ids(turn.space)) if len(demo.spaces) == 1 else 0,
@@ -245,7 +257,7 @@ def _row(
 ) -> Row:
     length = len(ids)
     weights, explored = [1.0] * length, [False] * length
-    allowed: list[tuple[int, tuple[int, ...]]] = []
+    allowed: list[tuple[int, TokenSet]] = []
     sampled, logprobs, credit, owner = [False] * length, [0.0] * length, [0.0] * length, [-1] * length
     for index, at in starts:
         turn = turns[index]
@@ -272,6 +284,10 @@ def _row(
         weights=tuple(weights) if segment_weights else (),
         explored=tuple(explored) if any(explored) else (),
         allowed=tuple(allowed),
+        images=(
+            *turns[starts[0][0]].pictures,
+            *(turns[index].image for index, _ in starts[1:] if turns[index].pictures),
+        ),
     )
 
 
@@ -316,7 +332,8 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         weights=torch.from_numpy(weights),
         explored=torch.from_numpy(explored),
         shared=torch.tensor([row.shared for row in rows]),
-        allowed=tuple((i, at, ids) for i, row in enumerate(rows) for at, ids in row.allowed),
+        allowed=tuple((i, at, tokens) for i, row in enumerate(rows) for at, tokens in row.allowed),
+        images=tuple(row.images for row in rows) if any(row.images for row in rows) else (),
     )
 
 
@@ -353,8 +370,11 @@ def with_shared(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with ``shared`` set, so that a pass over all of them runs on fewer tokens.
 
     A row shares with at most one set of others; never a token that was sampled. What is shared follows from all of these rows,
-    not from the batches they are computed in, so that a row's log-probs do not depend on those.
+    not from the batches they are computed in, so that a row's log-probs do not depend on those. Nothing is shared where there are
+    pictures: equal ids may hold the places of different ones.
     """
+    if any(row.images for row in rows):
+        return list(rows)
     limits = [_limit(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda i: (rows[i].input_ids[: limits[i]], i))
     starts = [rows[i].input_ids[: limits[i]] for i in order]

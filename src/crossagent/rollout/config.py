@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Literal, get_args
 from crossagent.declarations import BUILT_IN_SAMPLERS
 from crossagent.errors import RecipeError, lookup
 
+Pool = Literal["processes", "ray"]
+"""Where the workers of the worlds are; see :mod:`crossagent.envs.worker` and :mod:`crossagent.envs.ray_pool`."""
+POOLS: tuple[Pool, ...] = get_args(Pool)
 Schedule = Literal["halves", "lockstep", "async"]
 """Who is sampled when; see :mod:`crossagent.rollout.loop`."""
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
@@ -31,8 +34,12 @@ class SamplerConfig:
     """``fast``; ``generate``, which is transformers' own loop with the same results; or the name of a plugin's sampler."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of a plugin's sampler."""
+    batch_size: int = 256
+    """Responses that a built-in sampler has in the making at a time, at most; what its keys and values take grows with it."""
 
     def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise RecipeError(f"rollout.sampler.batch_size: got {self.batch_size}; expected at least 1")
         if self.options and self.name in BUILT_IN_SAMPLERS:
             raise RecipeError(f"rollout.sampler.options: {self.name!r} is built in and takes none; take them out")
 
@@ -45,6 +52,9 @@ class RolloutConfig:
     """Processes that hold worlds; 0 keeps them in the main process."""
     worlds_per_worker: int = 32
     """Worlds in each of them; workers × worlds_per_worker episodes are played at a time."""
+    pool: str = "processes"
+    """Where those processes are. ``processes``: on this machine. ``ray``: on the machines of the Ray cluster that ``RAY_ADDRESS``
+    names, else in a Ray started here; the same bits, and it needs ``crossagent[ray]``."""
     timeout_s: float = 30.0
     """A turn that takes longer has hung; its episode is dropped and its worker replaced."""
     reset_timeout_s: float | None = None
@@ -61,6 +71,10 @@ class RolloutConfig:
     it needs ``trainer.deterministic: false``. Evaluations play ``halves`` where this says ``async``."""
     max_new_tokens: int = 24
     """Longest response; one that is longer is cut, which ends its trajectory."""
+    constrained: bool = False
+    """Sample among the tokens alone that the grammars of the active spaces allow, so that every response is an action; in
+    training and evaluation alike. Log-probs are then of the distribution over these tokens. Near ``max_new_tokens`` the
+    shortest end is taken, so leave room. Needs ``crossagent[constrained]``."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     NOT_OFFERED: ClassVar[Mapping[str, str]] = {
@@ -82,5 +96,10 @@ class RolloutConfig:
             if not ok:
                 raise RecipeError(f"rollout.{key}: got {getattr(self, key)}; expected {expected}")
         lookup(self.schedule, dict.fromkeys(SCHEDULES, True), "rollout.schedule:", RecipeError)
+        lookup(self.pool, dict.fromkeys(POOLS, True), "rollout.pool:", RecipeError)
+        if self.workers == 0 and self.pool != "processes":
+            raise RecipeError(
+                f"rollout.pool: {self.pool} needs rollout.workers ≥ 1; with 0 worlds are in the main process"
+            )
         if self.workers == 0 and self.memory_mb:
             raise RecipeError("rollout.memory_mb: needs rollout.workers ≥ 1: worlds in the main process have no limit")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +30,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added ``image``."""
+_OLDER = (1,)
 _ROUND = 256
 """Episodes recorded at a time; fixed, because what is given up is decided between rounds."""
 _HOPELESS = 4
@@ -48,6 +50,7 @@ _TURN = pa.struct(
         "cost": pa.float64(),
         "error": pa.string(),
         "segments": SEGMENTS,
+        "image": pa.binary(),
     }
 )
 _DEMONSTRATION = pa.schema(
@@ -242,18 +245,24 @@ class _Plan:
 
 
 def save_demonstrations(
-    path: Path | str, demonstrations: Sequence[Demonstration], meta: Mapping[str, Any] | None = None
+    path: Path | str, demonstrations: Iterable[Demonstration], meta: Mapping[str, Any] | None = None
 ) -> None:
-    """Write demonstrations to a parquet file, atomically; ``meta`` is JSON-able, about all of them."""
-    rows = [asdict(d) for d in demonstrations]
-    for row in rows:
-        row["turns"] = [{**turn, "segments": segment_rows(turn["segments"])} for turn in row["turns"]]
-    write_rows(path, rows, _DEMONSTRATION, "demonstrations", SCHEMA_VERSION, meta)
+    """Write demonstrations to a parquet file, atomically; ``meta`` is JSON-able, about all of them.
+
+    They are taken one after another, so that a data set need not fit into memory.
+    """
+    write_rows(path, map(_row_of, demonstrations), _DEMONSTRATION, "demonstrations", SCHEMA_VERSION, meta)
+
+
+def _row_of(demonstration: Demonstration) -> dict[str, Any]:
+    row = asdict(demonstration)
+    row["turns"] = [{**turn, "segments": segment_rows(turn["segments"])} for turn in row["turns"]]
+    return row
 
 
 def load_demonstrations(path: Path | str) -> list[Demonstration]:
     """Return the demonstrations of a file; raises :class:`DataError` for any file that holds none."""
-    rows, _ = read_rows(path, "demonstrations", SCHEMA_VERSION)
+    rows, _ = read_rows(path, "demonstrations", SCHEMA_VERSION, older=_OLDER)
     try:
         return [
             Demonstration(

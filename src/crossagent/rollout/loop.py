@@ -18,13 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from crossagent.envs.images import png
 from crossagent.envs.worker import Call, EnvFailure, Job, WorkerPool
 from crossagent.envs.world import Acted
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.config import SCHEDULES
 from crossagent.rollout.explore import draw_space, header_logprobs
-from crossagent.rollout.images import png
 from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive
 from crossagent.spaces import CostRule
@@ -46,8 +46,12 @@ class PromptLike(Protocol):
         spaces: Sequence[str],
         history: Sequence[tuple[str, tuple[int, ...]]],
         observation: str,
+        images: Sequence[bytes] = (),
     ) -> tuple[int, ...]:
         """Return the ids a response continues."""
+
+    def shown(self, images: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Return the images that such a prompt shows, in the order of their places."""
 
     def response_ids(self, text: str, space: str) -> tuple[int, ...]:
         """Return the ids of a response that is given as text: header, rest, end of turn."""
@@ -55,8 +59,25 @@ class PromptLike(Protocol):
     def forced_ids(self, space: str) -> tuple[int, ...]:
         """Return the ids of a space's header."""
 
+    def grammar(self, spaces: Sequence[str]) -> str:
+        """Return what a response may be with these spaces, as a Lark grammar; empty: anything."""
+
     def decode(self, response_ids: Sequence[int]) -> str:
         """Return the text of a response without its end-of-turn token."""
+
+
+def written(
+    prompt: PromptLike,
+    instruction: str,
+    spaces: Sequence[str],
+    history: Sequence[tuple[str, tuple[int, ...]]],
+    observation: str,
+    images: Sequence[bytes] = (),
+) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+    """Return a prompt's ids and the pictures that they hold places for; without ``images`` no format is asked for any."""
+    if not images:
+        return prompt.prompt_ids(instruction, spaces, history, observation), ()
+    return prompt.prompt_ids(instruction, spaces, history, observation, images), prompt.shown(images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +119,8 @@ class _Live:
         self.history: list[tuple[str, tuple[int, ...]]] = []
         self.observation = self.anchor_key = self.state_hash = ""
         self.image = b""
+        self.images: list[bytes] = []
+        """Of every turn, this one last; empty in an environment that shows text only."""
         self.success = False
 
     @property
@@ -108,6 +131,8 @@ class _Live:
     def see(self, observation: Observation) -> None:
         self.observation = observation.text
         self.image = b"" if observation.image is None else png(observation.image)
+        if self.image or self.images:
+            self.images.append(self.image)
 
     def finish(self, reason: StopReason, failure: str = "") -> Trajectory:
         episode = self.episode
@@ -370,14 +395,17 @@ class _Table:
         before = time.perf_counter()
         requests = [
             SampleRequest(
-                prompt_ids=self.prompt.prompt_ids(
-                    s.episode.task.instruction, s.episode.spaces, s.history, s.observation
-                ),
+                prompt_ids=ids,
+                images=images,
                 seed=derive(self.seed, "sample", self.step, s.episode.group, s.episode.member, len(s.turns)),
                 forced_ids=self._header(s),
                 watched_ids=() if s.exploring else space_openings(self.prompt, s.episode.spaces),
+                grammar=self.prompt.grammar(s.episode.spaces),
             )
             for s in live
+            for ids, images in [
+                written(self.prompt, s.episode.task.instruction, s.episode.spaces, s.history, s.observation, s.images)
+            ]
         ]
         samples = self.sampler.sample(requests, self.params)
         timing = self.timing
@@ -482,7 +510,7 @@ def _stop(state: _Live, acted: Acted | None) -> StopReason | None:
 def said(
     request: SampleRequest, sample: Sample, prompt: PromptLike, explored_from: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return what a turn holds of its response: ids, log-probs, and whose choice its header was.
+    """Return what a turn holds of its response: ids, log-probs, what could be drawn, and whose choice its header was.
 
     Args:
         request: What was asked.
@@ -497,9 +525,11 @@ def said(
         logprobs = (*header_logprobs(headers, drawn), *logprobs[given:])
     return {
         "prompt_ids": request.prompt_ids,
+        "pictures": request.images,
         "response_ids": sample.response_ids,
         "sampler_logprobs": logprobs,
         "finish_reason": sample.finish_reason,
+        "allowed": sample.allowed,
         "forced": 0 if explored_from else given,
         "explored": given if explored_from else 0,
     }

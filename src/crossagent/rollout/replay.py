@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from crossagent.envs.images import png
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import Acted, Replayed
-from crossagent.rollout.images import png
 from crossagent.rollout.loop import CUT
 from crossagent.spaces import CostRule
 from crossagent.types import Event, Observation, StopReason, Task, Trajectory, Turn

@@ -9,12 +9,13 @@ that goes on finds both. Files carry the number of their schema and are never un
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -31,6 +32,8 @@ SCHEMA_VERSION = 3
 """2 added ``space_logprobs``, ``image`` and ``instruction``; 3 keeps images in a file beside, not in ``image``."""
 _OLDER = (1, 2)
 _KEY = b"crossagent"
+_ROWS = 1024
+"""Rows written at a time."""
 _IDS = pa.list_(pa.int32())
 SEGMENTS = pa.list_(pa.struct({"name": pa.string(), "start": pa.int32()}))
 """Type of the column ``segments``."""
@@ -160,16 +163,26 @@ def load_groups(path: Path | str) -> list[int]:
 
 def write_rows(
     path: Path | str,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     schema: pa.Schema,
     kind: str,
     version: int,
     meta: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write rows as parquet (zstd) with a header naming kind and schema version; the file appears whole."""
+    """Write rows as parquet (zstd) with a header naming kind and schema version; the file appears whole.
+
+    ``rows`` may be more than fit into memory: they are taken and written some at a time.
+    """
     header = json.dumps({"kind": kind, "schema": version, "meta": dict(meta or {})})
-    table = pa.Table.from_pylist(list(rows), schema=schema).replace_schema_metadata({_KEY: header.encode()})
-    _write_whole(Path(path), lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    schema = schema.with_metadata({_KEY: header.encode()})
+
+    def write(temporary: str) -> None:
+        left = iter(rows)
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            while some := list(itertools.islice(left, _ROWS)):
+                writer.write_table(pa.Table.from_pylist(some, schema=schema))
+
+    _write_whole(Path(path), write)
 
 
 def _write_whole(path: Path, write: Callable[[str], None]) -> None:

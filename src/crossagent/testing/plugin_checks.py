@@ -50,7 +50,11 @@ def check_plugin(
         check_pairing(spec_of_space, plugins.environment(environment))
         names = [environment]
     findings = []
-    others = [other for other in plugins.spaces.values() if other.name != name]
+    others = [
+        other
+        for other in plugins.spaces.values()
+        if other.name != name and name not in other.instead_of and other.name not in spec_of_space.instead_of
+    ]
     if clash := clashing_header(spec_of_space.header, others):
         findings.append(
             Finding(

@@ -172,7 +172,7 @@ class GRPOModule(lightning.LightningModule):
                 batch = self._collate([rows[i] for i in indices])
                 # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
                 asked = (batch.input_ids, batch.attention_mask, batch.loss_mask | batch.explored, c.temperature)
-                more: dict[str, Any] = {"allowed": batch.allowed, "shared": batch.shared}
+                more: dict[str, Any] = {"allowed": batch.allowed, "images": batch.images, "shared": batch.shared}
                 if recompute and known:
                     output = self.policy.logprobs(*asked, **more)
                     _scatter(old, output.logprobs, indices, rows)
@@ -298,6 +298,7 @@ class GRPOModule(lightning.LightningModule):
                 entropy_gradient=c.entropy_coef > 0,
                 allowed=batch.allowed,
                 shared=batch.shared,
+                images=batch.images,
             )
             if not scored.old[indices[part[0]]].numel():
                 _scatter(scored.old, output.logprobs, [indices[i] for i in part], scored.rows)

@@ -11,12 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crossagent.envs.recording import Demonstration
+from crossagent.envs.recording import Demonstration, images_of
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space
-from crossagent.rollout.loop import PromptLike, Timing, forget, space_openings
+from crossagent.rollout.loop import PromptLike, Timing, forget, space_openings, written
 from crossagent.seeding import derive, rng
 from crossagent.types import RawTick, Task
 
@@ -130,14 +130,17 @@ def judge(
     requests = [
         [
             SampleRequest(
-                prompt_ids=_prompt_ids(state, spaces, prompt),
+                prompt_ids=ids,
+                images=images,
                 seed=derive(seed, "sample", step, index, member, 0),
                 forced_ids=_header(spaces, prompt, member < explore, (seed, step, index, member, 0)),
                 watched_ids=() if member < explore else space_openings(prompt, spaces),
+                grammar=prompt.grammar(spaces),
             )
             for member in range(samples_each)
         ]
         for index, state in enumerate(states)
+        for ids, images in [_prompt(state, spaces, prompt)]
     ]
     timing = timing or Timing()
     begun = time.perf_counter()
@@ -205,8 +208,9 @@ def _header(spaces: tuple[str, ...], prompt: PromptLike, explore: bool, place: t
     return prompt.forced_ids(draw_space(spaces, *place)) if explore else ()
 
 
-def _prompt_ids(state: State, spaces: tuple[str, ...], prompt: PromptLike) -> tuple[int, ...]:
-    """Return the prompt of a state; its history is the demonstration's own turns."""
+def _prompt(state: State, spaces: tuple[str, ...], prompt: PromptLike) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+    """Return the prompt of a state, and its pictures; its history is the demonstration's own turns."""
     turns = state.demonstration.turns[: state.turn]
     history = [(turn.observation, prompt.response_ids(turn.text, turn.space)) for turn in turns]
-    return prompt.prompt_ids(state.demonstration.instruction, spaces, history, state.observation)
+    images = images_of(state.demonstration.turns[: state.turn + 1])
+    return written(prompt, state.demonstration.instruction, spaces, history, state.observation, images)

@@ -122,11 +122,11 @@ def play(
 def measure(
     tasks: Sequence[Task], seeds: Sequence[int], kinds: Sequence[str] = (), **options: Any
 ) -> dict[tuple[str, str], Ceiling]:
-    """Play every (kind, task, seed); returns (kind, category) → ceiling, ``all`` for all categories together."""
+    """Play every (kind, task, seed), each space with its default options; returns (kind, category) → ceiling, ``all`` for all categories together."""
     import crossagent_craftworld
 
     spec: EnvironmentSpec = crossagent_craftworld.crossagent_environments()[0]
-    spaces = installed_spaces()
+    spaces = installed_spaces(() if MIXED in kinds else kinds)
     experts: dict[str, Expert] = {interface: _load(path)() for interface, path in spec.experts.items()}
     env: Environment = _load(spec.factory)(**options)
     out: dict[tuple[str, str], Ceiling] = defaultdict(Ceiling)
@@ -154,7 +154,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", default="", help="train, demo or ood; all solvable tasks without it")
     parser.add_argument("--seeds", type=int, default=3, help="episodes per task")
     parser.add_argument("--first-seed", type=int, default=10_000)
-    parser.add_argument("--kinds", nargs="*", default=[], help="api, gui, control, mixed; all without it")
+    parser.add_argument(
+        "--kinds",
+        nargs="*",
+        default=[],
+        help="spaces by name, or mixed: api, gui and control in turns; these four without it",
+    )
     parser.add_argument("--task", default="", help="only tasks whose name contains this")
     parser.add_argument("--every", type=int, default=1, help="only every n-th task of each category")
     parser.add_argument("--reasons", action="store_true", help="print why episodes failed, and which tasks")

@@ -108,6 +108,12 @@ class PointerInterface:
         self._at = state
 
     # -- the protocol --------------------------------------------------------------------------------------------
+    @property
+    def cursor(self) -> tuple[int, int] | None:
+        """Where the cursor of the open window is, in pixels; None without a window. Beyond what the protocol asks for."""
+        inventory = self._env.world.inventory
+        return inventory.cursor if inventory.window is not None else None
+
     def keys(self) -> tuple[str, ...]:
         """Names :meth:`press` takes: keys that work when tapped."""
         return TAPS

@@ -1,0 +1,1 @@
+"""Scripted experts: one plan per page, carried out at three levels."""
