@@ -36,7 +36,7 @@ from crossagent.policy.config import SCRATCH, SEEING, PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.spaces import CostRule, SpaceSet
-from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
+from crossagent.training.config import STRATEGIES, GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.training.functions import LISTENER, find_function
 from crossagent.types import Task
 
@@ -45,7 +45,6 @@ STAGES = ("sft", "strl", "relabel", "mtrl")
 ACCELERATORS = ("cpu", "cuda", "mps", "auto")
 MATMULS = ("auto", "highest", "high", "medium")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
-STRATEGIES = ("auto", "ddp", "deepspeed", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 RECIPE_FILE = "recipe.yaml"
 """The composed recipe in a run directory."""
 
@@ -196,7 +195,10 @@ class TrainerConfig:
     devices: int = 1
     """1: this version trains in one process."""
     strategy: str = "auto"
-    """Of ``lightning.Trainer``: ``auto``, ``ddp``, ``deepspeed``, ``deepspeed_stage_1`` … ``_3``."""
+    """What each process keeps of the training's state: all of it (``auto``, ``ddp``), its part of the optimiser's states
+    (``deepspeed_stage_1``), of the gradients too (``deepspeed_stage_2``), of the weights too (``deepspeed_stage_3``,
+    ``fsdp2``). ``…_offload`` keeps its part of the optimiser's states, in stage 3 of the weights too, in the machine's memory
+    (``deepspeed_stage_3_offload_optimizer``: not the weights). docs/guides/scaling.md."""
     precision: str = "32-true"
     """Of ``lightning.Trainer``, e.g. ``32-true``, ``bf16-mixed``."""
     threads: int = 1
@@ -212,9 +214,12 @@ class TrainerConfig:
         lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
         lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
         lookup(self.matmul, dict.fromkeys(MATMULS, True), "trainer.matmul:", RecipeError)
-        lookup(self.strategy, dict.fromkeys(STRATEGIES, True), "trainer.strategy:", RecipeError)
-        if self.strategy.startswith("deepspeed") and self.accelerator == "cpu":
-            raise RecipeError(f"strategy: {self.strategy!r} needs accelerator: cuda; expected auto on a CPU")
+        lookup(self.strategy, STRATEGIES, "trainer.strategy:", RecipeError)
+        unable = {"deepspeed": ("64-true",), "fsdp2": ("16-mixed", "64-true")}.get(self.strategy.partition("_")[0], ())
+        if self.precision in unable:
+            raise RecipeError(
+                f"precision: got {self.precision!r}; {self.strategy!r} cannot, expected bf16-mixed or 32-true"
+            )
         if self.devices != 1:
             raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
 

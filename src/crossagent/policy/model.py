@@ -134,6 +134,11 @@ class Policy(nn.Module):
         """The transformers model itself, without a peft wrapper (adapters stay in place)."""
         return self.model.get_base_model() if self.config.lora is not None else self.model  # type: ignore[operator]
 
+    def layers(self) -> list[nn.Module]:
+        """Return the model's layers: what it repeats, and what is sharded and compiled as one."""
+        names = set(getattr(self.backbone, "_no_split_modules", None) or ())
+        return [module for module in self.backbone.modules() if type(module).__name__ in names]
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
