@@ -36,7 +36,7 @@ from crossagent.policy.config import SCRATCH, SEEING, PolicyConfig, PromptConfig
 from crossagent.registry import PluginSet, check_pairing
 from crossagent.rollout.config import RolloutConfig
 from crossagent.spaces import CostRule, SpaceSet
-from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
+from crossagent.training.config import STRATEGIES, GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.training.functions import LISTENER, find_function
 from crossagent.types import Task
 
@@ -44,7 +44,6 @@ STAGES = ("sft", "strl", "relabel", "mtrl")
 """Every stage, in the only order that makes sense; a recipe lists some of them."""
 ACCELERATORS = ("cpu", "cuda", "mps", "auto")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
-STRATEGIES = ("auto", "ddp", "deepspeed", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 RECIPE_FILE = "recipe.yaml"
 """The composed recipe in a run directory."""
 
@@ -193,9 +192,15 @@ class TrainerConfig:
     accelerator: str = "cpu"
     """``cpu``, ``cuda``, ``mps`` or ``auto``."""
     devices: int = 1
-    """1: this version trains in one process."""
+    """Processes per machine, each with a device (a CPU core, a GPU) and ``rollout.workers`` of its own. More than one:
+    ``crossagent run`` starts them."""
+    num_nodes: int = 1
+    """Machines. More than one: a launcher starts the processes (docs/guides/launchers.md)."""
     strategy: str = "auto"
-    """Of ``lightning.Trainer``: ``auto``, ``ddp``, ``deepspeed``, ``deepspeed_stage_1`` … ``_3``."""
+    """What each process keeps of the training's state: all of it (``auto``, ``ddp``), its part of the optimiser's states
+    (``deepspeed_stage_1``), of the gradients too (``deepspeed_stage_2``), of the weights too (``deepspeed_stage_3``,
+    ``fsdp2``). ``…_offload`` keeps its part of the optimiser's states, in stage 3 of the weights too, in the machine's memory
+    (``deepspeed_stage_3_offload_optimizer``: not the weights). docs/guides/scaling.md."""
     precision: str = "32-true"
     """Of ``lightning.Trainer``, e.g. ``32-true``, ``bf16-mixed``."""
     threads: int = 1
@@ -206,11 +211,20 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
         lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
-        lookup(self.strategy, dict.fromkeys(STRATEGIES, True), "trainer.strategy:", RecipeError)
-        if self.strategy.startswith("deepspeed") and self.accelerator == "cpu":
-            raise RecipeError(f"strategy: {self.strategy!r} needs accelerator: cuda; expected auto on a CPU")
-        if self.devices != 1:
-            raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
+        lookup(self.strategy, STRATEGIES, "trainer.strategy:", RecipeError)
+        unable = {"deepspeed": ("64-true",), "fsdp2": ("16-mixed", "64-true")}.get(self.strategy.partition("_")[0], ())
+        if self.precision in unable:
+            raise RecipeError(
+                f"precision: got {self.precision!r}; {self.strategy!r} cannot, expected bf16-mixed or 32-true"
+            )
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least 1")
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.num_nodes
 
 
 @dataclass
@@ -307,10 +321,14 @@ class Recipe:
         return Path(self.runs_dir) / self.run_name
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes a run this run: all of the recipe but where its files go and who watches."""
+        """Return what makes a run this run: all of the recipe but where its files go, who watches, and over how many processes
+        it is dealt out: it may go on over fewer or more.
+        """
         content = plain(self)
         for key in ("run_name", "runs_dir", "tracking"):
             del content[key]
+        for key in ("devices", "num_nodes", "strategy"):
+            del content["trainer"][key]
         content["order_of_spaces"] = list(self.spaces)  # JSON objects are compared without order, a prompt has one
         return content
 

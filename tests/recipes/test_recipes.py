@@ -67,3 +67,17 @@ def test_a_recipe_runs_for_a_step(path: Path, crossagent: Run, tmp_path: Path) -
     result = crossagent("run", path, ROOT / "recipes/debug/one_step.yaml")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "runs" / f"{path.stem}-one_step" / "summary.json").is_file()
+
+
+def test_openha_without_its_weights_says_so_before_it_plays(
+    crossagent: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "no_models"))
+    result = crossagent("run", ROOT / "recipes/openha.yaml", "tracking.mlflow=false")
+    assert result.returncode == 2
+    last = result.stderr.strip().splitlines()[-1]
+    assert "policy.model: 'CraftJarvis/minecraft-openha-qwen2vl-7b-2509' is no preset" in last
+    assert "the hub did not give it" in last
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "runs/openha/demonstrations.parquet").exists()

@@ -147,7 +147,7 @@ def test_a_resume_point_of_another_policy_is_refused(tmp_path: Path) -> None:
 
 def test_a_resume_point_under_lora_holds_no_base_weights(tmp_path: Path) -> None:
     policy = tiny_policy(lora=LoraConfig(r=4))
-    trained = {f"policy.{name}" for name, p in policy.named_parameters() if p.requires_grad}
+    trained = {f"trained.{name}" for name, p in policy.named_parameters() if p.requires_grad}
     state = torch.load(cut_short(tmp_path, LoraConfig(r=4)) / resume.STATE, weights_only=True)
     assert set(state["state_dict"]) == trained
 

@@ -3,28 +3,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_kit import same_weights, stage, timeless, tiny_policy, weights
+from training_kit import rows_of, same_weights, stage, timeless, tiny_policy, weights
 
 from crossagent.errors import StageInterrupted
 from crossagent.policy.config import LoraConfig
 from crossagent.policy.model import Policy
-from crossagent.rollout.batch import Row, rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import SFTConfig
 from crossagent.training.data import SFTSchedule
+from crossagent.training.ranks import Ranks
 from crossagent.training.sft import train_sft
-from crossagent.types import StopReason, Trajectory, Turn
-
-
-def rows_of(policy: Policy, count: int = 24) -> list[Row]:
-    """Rows of unlike lengths: a word, and how the next word is written."""
-    trajectories = []
-    for i in range(count):
-        prompt = tuple(policy.tokenizer.encode("red green blue " * (1 + i % 5) + "left", add_special_tokens=False))
-        answer = (*policy.tokenizer.encode("right up down" * (1 + i % 3), add_special_tokens=False), policy.eot_id)
-        turn = Turn(prompt, answer, (0.0,) * len(answer))
-        trajectories.append(Trajectory("t", "c", "", i, i, 0, (turn,), StopReason.terminated, True))
-    return rows_from_trajectories(trajectories)
 
 
 def test_it_learns_what_is_demonstrated(tmp_path: Path) -> None:
@@ -81,7 +69,7 @@ def test_the_schedule_shows_every_row_once_an_epoch_and_normalises_over_the_step
     for step in range(6):
         parts = [schedule[3 * step + k] for k in range(3)]
         assert {part.tokens for part in parts} == {sum(int(part.batch.loss_mask.sum()) for part in parts)}
-    ranks = [SFTSchedule(rows, SFTConfig(batch_size=8), policy.pad_id, 1, rank=r, world_size=2)[0] for r in (0, 1)]
+    ranks = [SFTSchedule(rows, SFTConfig(batch_size=8), policy.pad_id, 1, Ranks(rank, 2))[0] for rank in (0, 1)]
     assert ranks[0].tokens == ranks[1].tokens == sum(int(rank.batch.loss_mask.sum()) for rank in ranks)
 
 

@@ -15,6 +15,7 @@ from crossagent.policy.config import LoraConfig, PolicyConfig, PromptConfig
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
 from crossagent.policy.sampler import GenerateSampler
+from crossagent.rollout.batch import Row, rows_from_trajectories
 from crossagent.seeding import derive
 from crossagent.testing import ToySuite, toy_environment
 from crossagent.training.sources import Played, turn_rewards
@@ -33,6 +34,17 @@ def tiny_policy(seed: int = 0, lora: LoraConfig | None = None, **config: Any) ->
         texts=[" ".join(WORDS)],
         seed=seed,
     )
+
+
+def rows_of(policy: Policy, count: int = 24) -> list[Row]:
+    """Rows of unlike lengths: a word, and how the next word is written."""
+    trajectories = []
+    for i in range(count):
+        prompt = tuple(policy.tokenizer.encode("red green blue " * (1 + i % 5) + "left", add_special_tokens=False))
+        answer = (*policy.tokenizer.encode("right up down" * (1 + i % 3), add_special_tokens=False), policy.eot_id)
+        turn = Turn(prompt, answer, (0.0,) * len(answer))
+        trajectories.append(Trajectory("t", "c", "", i, i, 0, (turn,), StopReason.terminated, True))
+    return rows_from_trajectories(trajectories)
 
 
 class WordSource:

@@ -13,6 +13,7 @@ import lightning
 import torch
 
 from crossagent.policy import checkpoint
+from crossagent.training.ranks import Ranks
 from crossagent.training.resume import row_of
 from crossagent.training.stage import StageRun
 
@@ -60,7 +61,10 @@ class MetricsWriter(lightning.Callback):
 
 
 class Evaluator(lightning.Callback):
-    """Evaluates every so many iterations, and keeps the best policy in ``best/``."""
+    """Evaluates every so many iterations, and keeps the best policy in ``best/``.
+
+    ``evaluate`` is called on all ranks; what it returns on rank 0 counts.
+    """
 
     def __init__(self, evaluate: Callable[[int], float], every: int, keep_best: bool, directory: Path) -> None:
         self.evaluate, self.every, self.keep_best, self.directory = evaluate, every, keep_best, directory
@@ -77,10 +81,12 @@ class Evaluator(lightning.Callback):
             module.metrics["eval/value"] = self._consider(module, batch_idx + 1)
 
     def _consider(self, module: Any, iteration: int) -> float:
-        value = float(self.evaluate(iteration))
+        ranks = Ranks.current()
+        value = ranks.share(float(self.evaluate(iteration)))
         if self.keep_best and value > self.best_value:
             self.best_value, self.best_iteration = value, iteration
-            module.policy.save(self.directory / BEST)
+            if ranks.first:
+                module.policy.save(self.directory / BEST)
         return value
 
     def restore_best(self, policy: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from crossagent.errors import RecipeError, lookup
 from crossagent.rollout.config import NOT_OFFERED
@@ -23,6 +23,32 @@ AGGREGATIONS = (
 )
 KL_ESTIMATES = ("k1", "k2", "k3")
 LOSSES = ("clip", "reinforce")
+
+
+class Sharding(NamedTuple):
+    """What each process keeps of a training's state."""
+
+    stage: int = 0
+    """0: all of it. 1: its part of the optimiser's states; 2: of the gradients too; 3: of the weights too."""
+    offload_optimizer: bool = False
+    """The optimiser's states are in the machine's memory, not the device's."""
+    offload_parameters: bool = False
+    """The weights too."""
+
+
+STRATEGIES: Mapping[str, Sharding] = {
+    "auto": Sharding(),
+    "ddp": Sharding(),
+    "deepspeed_stage_1": Sharding(1),
+    "deepspeed_stage_1_offload": Sharding(1, offload_optimizer=True),
+    "deepspeed_stage_2": Sharding(2),
+    "deepspeed_stage_2_offload": Sharding(2, offload_optimizer=True),
+    "deepspeed_stage_3": Sharding(3),
+    "deepspeed_stage_3_offload_optimizer": Sharding(3, offload_optimizer=True),
+    "deepspeed_stage_3_offload": Sharding(3, offload_optimizer=True, offload_parameters=True),
+    "fsdp2": Sharding(3),
+}
+"""``trainer.strategy``: one process, or DDP where there are several (``auto``); DDP; ZeRO by DeepSpeed; FSDP2."""
 
 
 @dataclass

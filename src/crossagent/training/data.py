@@ -15,6 +15,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from crossagent.rollout.batch import Batch, Row, collate
 from crossagent.seeding import derive
 from crossagent.training.config import SFTConfig
+from crossagent.training.ranks import Ranks
 
 
 class SFTPart(NamedTuple):
@@ -29,23 +30,24 @@ class SFTSchedule(Dataset[SFTPart]):
     """Every micro-batch of a whole supervised training, in order; item i depends on (rows, config, seed, i) alone.
 
     Rows are drawn in one seeded permutation per epoch; step s takes the next ``batch_size`` of that stream, sorts them by
-    length and cuts them into ``micro_batches`` parts, the longest first. As the schedule knows every row of a step, the
-    normaliser is global without any communication between ranks.
+    length and cuts them into ``micro_batches`` parts, the longest first; a rank takes its share of each part. As the schedule
+    knows every row of a step, the normaliser is global without any communication between ranks.
 
     Raises:
         ValueError: There is no row that trains anything.
     """
 
     def __init__(
-        self, rows: Sequence[Row], config: SFTConfig, pad_id: int, seed: int, rank: int = 0, world_size: int = 1
+        self, rows: Sequence[Row], config: SFTConfig, pad_id: int, seed: int, ranks: Ranks | None = None
     ) -> None:
+        """Schedule ``rows``. ``ranks``: whose share an item is; None: this process's, when it is asked for."""
         self.rows = [row for row in rows if row.trained_tokens]
         if not self.rows:
             raise ValueError("SFT: no rows to train on; the demonstrations are empty")
         self.batch_size = min(config.batch_size, len(self.rows))
         self.parts = min(config.micro_batches, self.batch_size)
         self.steps = max(1, round(config.epochs * len(self.rows) / self.batch_size))
-        self.pad_id, self.seed, self.rank, self.world_size = pad_id, seed, rank, world_size
+        self.pad_id, self.seed, self.ranks = pad_id, seed, ranks
         self._orders: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
@@ -58,12 +60,8 @@ class SFTSchedule(Dataset[SFTPart]):
         chosen = self.step_rows(step)
         tokens = sum(row.trained_tokens for row in chosen)
         cuts = [len(chosen) * k // self.parts for k in range(self.parts + 1)]
-        mine = chosen[cuts[part] : cuts[part + 1]][self.rank :: self.world_size]
-        if not mine:  # a rank without rows still takes part in the step, with nothing to add
-            batch = collate(chosen[:1], self.pad_id)
-            nothing = torch.zeros_like(batch.loss_mask)
-            return SFTPart(replace(batch, response_mask=nothing, loss_mask=nothing), tokens)
-        return SFTPart(collate(mine, self.pad_id), tokens)
+        mine = (self.ranks or Ranks.current()).mine(chosen[cuts[part] : cuts[part + 1]])
+        return SFTPart(collate(mine, self.pad_id) if mine else nothing(chosen, self.pad_id), tokens)
 
     def step_rows(self, step: int) -> list[Row]:
         """Return the rows of one optimiser step, longest first."""
@@ -77,6 +75,14 @@ class SFTSchedule(Dataset[SFTPart]):
             random.Random(derive(self.seed, "sft-order", epoch)).shuffle(order)
             self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1} | {epoch: order}
         return self._orders[epoch]
+
+
+def nothing(rows: Sequence[Row], pad_id: int) -> Batch:
+    """Return the shortest of ``rows`` with nothing to train: a rank without rows takes part in every pass all the same."""
+    # One with a picture, if there is any: the parts of a model that read pictures are waited for as well.
+    batch = collate([min(rows, key=lambda row: (not row.images, len(row)))], pad_id)
+    mask = torch.zeros_like(batch.loss_mask)
+    return replace(batch, response_mask=mask, loss_mask=mask)
 
 
 class Iterations(Dataset[int]):
@@ -95,7 +101,9 @@ class Iterations(Dataset[int]):
 
 
 class SFTDataModule(lightning.LightningDataModule):
-    """An :class:`SFTSchedule` for an ordinary ``Trainer(accumulate_grad_batches=config.micro_batches)``."""
+    """An :class:`SFTSchedule` for an ordinary ``Trainer(accumulate_grad_batches=config.micro_batches,
+    use_distributed_sampler=False)``.
+    """
 
     def __init__(self, rows: Sequence[Row], config: SFTConfig, pad_id: int, seed: int = 0) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from crossagent.policy import checkpoint
 from crossagent.seeding import derive
 from crossagent.training.callbacks import METRICS, Evaluator, MetricsWriter, read_metrics, truncate_metrics
+from crossagent.training.module import PolicyModule
+from crossagent.training.ranks import Ranks
 from crossagent.training.resume import RESUME, STATE, Interruptible, ResumePoint, rows_done
 from crossagent.training.stage import StageResult, StageRun
+from crossagent.training.strategies import build_strategy, cluster_environment
 
 log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint"
@@ -63,23 +66,27 @@ def warmup_constant(warmup: int) -> Callable[[int], float]:
 
 
 def fit_stage(
-    module: Any,
+    module: PolicyModule,
     data: Any,
     run: StageRun,
     *,
     per_step: int,
     checkpoint_every: int,
+    max_grad_norm: float,
     callbacks: Sequence[lightning.Callback] = (),
     **trainer_options: Any,
 ) -> StageResult:
     """Train ``module`` on ``data`` from the beginning, or from the last resume point in the stage's directory.
 
+    Called by every process of the run (:class:`crossagent.training.ranks.Ranks`); the first one writes.
+
     Args:
-        module: A LightningModule with ``policy``, and ``metrics``: the row of the step or iteration just done.
+        module: Trains a policy; its ``metrics`` are the row of the step or iteration just done.
         data: A sized dataset; one item is one ``training_step``.
         run: Where, how, who listens.
         per_step: Items per row of metrics.
         checkpoint_every: Rows between resume points; 0: none.
+        max_grad_norm: To which gradients are clipped.
         callbacks: More of them; they run before the row is written.
         trainer_options: Of ``lightning.Trainer``.
 
@@ -87,75 +94,82 @@ def fit_stage(
         StageInterrupted: SIGTERM came; a resume point was written.
         CheckpointError: The resume point does not fit the policy.
     """
-    run.directory.mkdir(parents=True, exist_ok=True)
+    ranks = Ranks.current()
     resume, metrics_file = run.directory / RESUME, run.directory / METRICS
-    begun, done = time.monotonic(), rows_done(resume)
-    if done:
-        log.info("stage %s goes on after row %d of its metrics", run.name, done)
-        truncate_metrics(metrics_file, done)
-    else:
-        metrics_file.unlink(missing_ok=True)
-    torch.manual_seed(derive(run.seed, "torch", run.name))
+    begun = time.monotonic()
+    done = ranks.share(_prepare(run, resume, metrics_file) if ranks.first else 0)
+    torch.manual_seed(derive(run.seed, "torch", run.name, *([ranks.rank] if ranks.rank else [])))
     with _quiet():
-        steps = _fit(module, data, run, resume, metrics_file, per_step, checkpoint_every, callbacks, trainer_options)
-    best = [c for c in callbacks if isinstance(c, Evaluator) and c.keep_best]
-    for evaluator in best:
-        evaluator.restore_best(module.policy)
-    module.policy.save(run.directory / CHECKPOINT)
-    checkpoint.discard(resume)
-    for evaluator in best:
-        evaluator.clean()
+        trainer = lightning.Trainer(
+            accelerator=run.accelerator,
+            devices=ranks.local_size if ranks.size > 1 else run.devices,
+            num_nodes=ranks.size // ranks.local_size,
+            strategy=build_strategy(
+                run.strategy, accelerator=run.accelerator, ranks=ranks, max_grad_norm=max_grad_norm
+            ),
+            plugins=[cluster_environment(ranks)],
+            precision=run.precision,  # type: ignore[arg-type]
+            deterministic=run.deterministic,
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            callbacks=[
+                *callbacks,
+                MetricsWriter(metrics_file, run, per_step, len(data) // per_step),
+                ResumePoint(resume, per_step, checkpoint_every),
+                Interruptible(resume, run.name, per_step),
+            ],
+            **trainer_options,
+            **run.trainer_options,
+        )
+        _fit(trainer, module, data, resume / STATE if done else None)
+    if ranks.first:
+        _finish(module, run, resume, [c for c in callbacks if isinstance(c, Evaluator) and c.keep_best])
+    ranks.wait()
     rows = read_metrics(metrics_file)
     return StageResult(
         stage=run.name,
         checkpoint=run.directory / CHECKPOINT,
-        steps=steps,
+        steps=int(trainer.global_step),
         seconds=time.monotonic() - begun,
         metrics=rows[-1] if rows else {},
         resumed_from=done,
     )
 
 
-def _fit(
-    module: Any,
-    data: Any,
-    run: StageRun,
-    resume: Path,
-    metrics_file: Path,
-    per_step: int,
-    checkpoint_every: int,
-    callbacks: Sequence[lightning.Callback],
-    trainer_options: Mapping[str, Any],
-) -> int:
-    trainer = lightning.Trainer(
-        accelerator=run.accelerator,
-        devices=run.devices,
-        strategy=run.strategy,
-        precision=run.precision,  # type: ignore[arg-type]
-        deterministic=run.deterministic,
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=[
-            *callbacks,
-            MetricsWriter(metrics_file, run, per_step, len(data) // per_step),
-            ResumePoint(resume, per_step, checkpoint_every),
-            Interruptible(resume, run.name, per_step),
-        ],
-        **trainer_options,
-        **run.trainer_options,
-    )
+def _prepare(run: StageRun, resume: Path, metrics_file: Path) -> int:
+    """Make the stage's directory as it was when its resume point was written; return the rows of metrics it holds."""
+    run.directory.mkdir(parents=True, exist_ok=True)
+    done = rows_done(resume)
+    if done:
+        log.info("stage %s goes on after row %d of its metrics", run.name, done)
+        truncate_metrics(metrics_file, done)
+    else:
+        metrics_file.unlink(missing_ok=True)
+    return done
+
+
+def _finish(module: PolicyModule, run: StageRun, resume: Path, best: Sequence[Evaluator]) -> None:
+    """Write the stage's checkpoint; then nothing of the way there is needed any more."""
+    for evaluator in best:
+        evaluator.restore_best(module.policy)
+    module.policy.save(run.directory / CHECKPOINT)
+    checkpoint.discard(resume)
+    for evaluator in best:
+        evaluator.clean()
+
+
+def _fit(trainer: lightning.Trainer, module: PolicyModule, data: Any, state: Path | None) -> None:
     loader: StatefulDataLoader[Any] = StatefulDataLoader(data, batch_size=None, shuffle=False, num_workers=0)
     try:
-        trainer.fit(module, loader, ckpt_path=str(resume / STATE) if resume.exists() else None, weights_only=True)
+        trainer.fit(module, loader, ckpt_path=None if state is None else str(state), weights_only=True)
     except SystemExit as end:
         if trainer.interrupted:  # Lightning turns Ctrl-C into exit(1), silently; who called decides what it means
             raise KeyboardInterrupt from end
         raise
-    return int(trainer.global_step)
 
 
 @contextmanager

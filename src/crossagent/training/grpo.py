@@ -1,10 +1,11 @@
 """Reinforcement on groups, STRL and MTRL alike, with manual optimisation. One ``training_step`` is one iteration.
 
 Rollout → which groups teach → rows → old and reference log-probs → advantages → M mini-batches × E epochs, each mini-batch
-K micro-batches and one optimiser step.
+K micro-batches and one optimiser step. With several processes each plays, scores and computes gradients for its part; what
+was played and scored is gathered, so that all of them make the same of it.
 
-Everything that is divided by is counted over the whole mini-batch, so neither K nor the layout of turns in rows changes a
-gradient, and M·E steps are made however many turns were played.
+Everything that is divided by is counted over the whole mini-batch, so neither K, nor the number of processes, nor the
+layout of turns in rows changes a gradient, and M·E steps are made however many turns were played.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,14 +33,14 @@ from crossagent.algorithms import (
     importance_weights,
     ratio,
 )
-from crossagent.errors import CrossAgentError, RecipeError
+from crossagent.errors import RecipeError
 from crossagent.policy.model import Policy, Reference, make_reference
 from crossagent.rollout.batch import Batch, Row, collate, micro_batches, rows_from_trajectories
 from crossagent.rollout.credit import Credits, credits_of
 from crossagent.seeding import rng
 from crossagent.training.callbacks import Evaluator
 from crossagent.training.config import GRPOConfig
-from crossagent.training.data import Iterations
+from crossagent.training.data import Iterations, nothing
 from crossagent.training.fit import adamw, fit_stage, warmup_constant
 from crossagent.training.functions import ESTIMATOR, LOSS, find_function
 from crossagent.training.metrics import (
@@ -50,9 +51,11 @@ from crossagent.training.metrics import (
     space_entropy,
     space_metrics,
 )
-from crossagent.training.resume import load_module_state, restore_generators, save_module_state
+from crossagent.training.module import PolicyModule
+from crossagent.training.ranks import Ranks
 from crossagent.training.sources import GroupSource, Played, live_trajectories, trained_trajectories
 from crossagent.training.stage import StageResult, StageRun
+from crossagent.training.strategies import accumulating, optimiser_step
 from crossagent.types import Trajectory
 
 log = logging.getLogger(__name__)
@@ -74,7 +77,7 @@ class Scored:
         return credits_of(trajectories, advantages, self.rows, [values.tolist() for values in self.old], ref)
 
 
-class GRPOModule(lightning.LightningModule):
+class GRPOModule(PolicyModule):
     """Trains a policy on the groups of a source; see this module's first lines for one iteration."""
 
     automatic_optimization: bool
@@ -96,18 +99,14 @@ class GRPOModule(lightning.LightningModule):
         Raises:
             RecipeError: ``config.estimator`` or ``config.loss`` names a function that does not exist.
         """
-        super().__init__()
+        super().__init__(policy)
         self.automatic_optimization = False
-        self.policy = policy
         self.source = source
         self.config = config
         self.seed = seed
         self.on_trajectories, self.on_credit = on_trajectories, on_credit
         self.estimator = find_function(config.estimator, ADVANTAGES, ESTIMATOR)
         self.loss_function = find_function(config.loss, LOSSES, LOSS)
-        self.metrics: dict[str, float] = {}
-        """Of the last iteration."""
-        self._generators: Mapping[str, Any] | None = None
         self.watch = CollapseWatch()
         self._reference_policy = [reference or policy]
         self._reference: list[Reference] = []  # in a list, so that its weights are no part of this module
@@ -122,7 +121,8 @@ class GRPOModule(lightning.LightningModule):
         self.policy.eval()
         with timed("time/rollout", metrics):
             played = self.source.play(iteration)
-        self.on_trajectories(iteration + 1, played.trajectories)
+        if Ranks.current().first:
+            self.on_trajectories(iteration + 1, played.trajectories)
         keep = trained_trajectories(played, self.config)
         layout = partial(
             rows_from_trajectories,
@@ -138,7 +138,8 @@ class GRPOModule(lightning.LightningModule):
         paid = exploration_weights(rows, scored.old)
         credit = [[a * paid.get(i, 1.0) for a in own] for i, own in enumerate(advantages)]
         scored.rows = layout(credit)
-        self.on_credit(iteration + 1, played.trajectories, scored.credits(played.trajectories, credit))
+        if Ranks.current().first:
+            self.on_credit(iteration + 1, played.trajectories, scored.credits(played.trajectories, credit))
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
         metrics |= _summary(played, keep, advantages, self.source, self.config)
@@ -155,13 +156,14 @@ class GRPOModule(lightning.LightningModule):
     @torch.no_grad()
     def score(self, rows: list[Row]) -> Scored:
         """Take old and reference log-probs of every trained token and of the headers that exploring drew, in batches of their
-        own (other than the update's).
+        own (other than the update's), each on one of the ranks.
         """
         c = self.config
-        width = len(rows)
+        width, ranks = len(rows), Ranks.current()
         old, entropy, ref = ([torch.empty(0)] * width for _ in range(3))
         recompute = c.old_logprobs == "recompute"
-        for indices in micro_batches(rows, c.logprob_batch_tokens):
+        batches = micro_batches(rows, c.logprob_batch_tokens)
+        for indices in ranks.mine(batches):
             batch = self._collate([rows[i] for i in indices])
             # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
             asked = (batch.input_ids, batch.attention_mask, batch.loss_mask | batch.explored, c.temperature)
@@ -174,6 +176,7 @@ class GRPOModule(lightning.LightningModule):
             if self._reference:
                 there = self._reference[0].logprobs(*asked, allowed=batch.allowed, images=batch.images)
                 _scatter(ref, there.logprobs, indices, rows)
+        old, entropy, ref = (_gathered(values, batches, ranks) for values in (old, entropy, ref))
         return Scored(rows, old, ref if self._reference else None, entropy)
 
     def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
@@ -219,35 +222,54 @@ class GRPOModule(lightning.LightningModule):
 
     def update(self, scored: Scored, iteration: int) -> dict[str, float]:
         """Make the iteration's optimiser steps; returns means over trained tokens. Nothing to train: no step."""
-        totals = _Totals()
+        totals, ranks = _Totals(), Ranks.current()
         optimiser, scheduler = self.optimizers(), self.lr_schedulers()
-        self.policy.train()  # for gradient checkpointing; log-probs are taken without dropout in either mode
+        strategy, parameters = self.trainer.strategy, self.trained_parameters
+        self.trained.train()  # for gradient checkpointing; log-probs are taken without dropout in either mode
         for epoch in range(self.config.epochs):
             for indices in self.minibatches(scored.rows, iteration, epoch):
                 optimiser.zero_grad()  # type: ignore[union-attr]
+                parts = self.shares(scored.rows, indices, ranks.size)
                 first = totals.steps == 0
-                for loss in self.losses(scored, indices, totals, first):
-                    self.manual_backward(loss)
-                norm = torch.nn.utils.clip_grad_norm_(
-                    [p for p in self.policy.parameters() if p.requires_grad], self.config.max_grad_norm
-                )
+                for number, loss in enumerate(self.losses(scored, indices, totals, first, parts[ranks.rank])):
+                    with accumulating(strategy, last=number == len(parts[ranks.rank]) - 1):
+                        self.manual_backward(loss * ranks.size)  # gradients are averaged over ranks
+                norm = optimiser_step(strategy, optimiser, parameters, self.config.max_grad_norm)
                 totals.steps += 1
-                if not torch.isfinite(norm):
+                if not math.isfinite(norm):
                     log.warning("iteration %d: the gradient is not finite; this step is skipped", iteration + 1)
                     totals.skipped += 1
                     continue
-                totals.norm += float(norm)
-                optimiser.step()  # type: ignore[union-attr]
+                totals.norm += norm
                 scheduler.step()  # type: ignore[union-attr]
         optimiser.zero_grad()  # type: ignore[union-attr]
-        self.policy.eval()
-        metrics = totals.means()
+        self.trained.eval()
+        self.refresh()
+        metrics = totals.over(ranks).means()
         metrics["train/lr"] = float(optimiser.param_groups[0]["lr"])  # type: ignore[union-attr]
         if scored.rows:
             masks = [torch.tensor(row.loss_mask) for row in scored.rows]
+            if self.config.old_logprobs == "sampler":  # each rank has taken those of its own rows
+                known = ranks.gather([e if e.numel() else None for e in scored.entropy])
+                scored.entropy = [next(e for e in of if e is not None) for of in zip(*known, strict=True)]
             taken = torch.cat([e[m] for e, m in zip(scored.entropy, masks, strict=True)])
             metrics["train/entropy"] = float(taken.mean())
         return metrics
+
+    def shares(self, rows: Sequence[Row], indices: Sequence[int], size: int) -> list[list[list[int]]]:
+        """Return, for each of ``size`` ranks, the micro-batches of one optimiser step that it computes.
+
+        They hold places in ``indices``. Rows are dealt out by length, so that the ranks have alike to do; all make the same
+        number of passes, as their communication demands: those of one that has fewer rows are empty.
+        """
+        by_length = sorted(range(len(indices)), key=lambda i: (-len(rows[indices[i]]), i))
+        shares = []
+        for rank in range(size):
+            own = by_length[rank::size]
+            parts = micro_batches([rows[indices[i]] for i in own], self.config.micro_batch_tokens)
+            shares.append([[own[k] for k in part] for part in parts])
+        passes = max(map(len, shares))
+        return [parts + [[]] * (passes - len(parts)) for parts in shares]
 
     def minibatches(self, rows: Sequence[Row], iteration: int, epoch: int) -> list[list[int]]:
         """Return the rows of each optimiser step: whole trajectories, in a seeded order, in ``minibatches`` even parts.
@@ -263,18 +285,36 @@ class GRPOModule(lightning.LightningModule):
         cuts = [len(order) * k // parts for k in range(parts + 1)] if parts else [0]
         return [[i for t in order[a:b] for i in of[t]] for a, b in itertools.pairwise(cuts)]
 
-    def losses(self, scored: Scored, indices: Sequence[int], totals: _Totals, first: bool) -> Iterator[Tensor]:
-        """Yield the loss of each micro-batch of one optimiser step; they add up to the loss of the step."""
+    def losses(
+        self,
+        scored: Scored,
+        indices: Sequence[int],
+        totals: _Totals,
+        first: bool,
+        parts: Sequence[Sequence[int]] | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the loss of each micro-batch of one optimiser step; over all ranks they add up to the loss of the step.
+
+        Args:
+            scored: All rows of the iteration.
+            indices: Those of the step.
+            totals: Counters to add to.
+            first: Whether it is the iteration's first step.
+            parts: This rank's micro-batches, places in ``indices``, see :meth:`shares`; None: all rows are its own.
+        """
         c = self.config
         rows = [scored.rows[i] for i in indices]
         length = sequence_lengths(rows, "turns" if c.aggregation == "seq-mean-turn-mean" else "tokens")
         divisor = normaliser(rows, c.aggregation)
         wants_entropy = c.entropy_coef > 0 or c.old_logprobs == "sampler"  # else the old pass has taken it
-        for part in micro_batches(rows, c.micro_batch_tokens):
+        for part in self.shares(scored.rows, indices, 1)[0] if parts is None else parts:
+            if not part:
+                yield self._no_loss(rows)
+                continue
             batch = self._collate([rows[i] for i in part])
             mask, width = batch.loss_mask, batch.input_ids.shape[1]
             old = _padded([scored.old[indices[i]] for i in part], width).to(mask.device)
-            output = self.policy.logprobs(
+            output = self.trained.logprobs(
                 batch.input_ids,
                 batch.attention_mask,
                 mask,
@@ -321,21 +361,29 @@ class GRPOModule(lightning.LightningModule):
                     _scatter(scored.entropy, output.entropy, [indices[i] for i in part], scored.rows)
             yield loss
 
+    def _no_loss(self, rows: Sequence[Row]) -> Tensor:
+        """Return a loss of 0 whose gradients are 0, not missing: a pass that the other ranks are waiting for."""
+        batch = nothing(rows, self.policy.pad_id).to(self.policy.device)
+        output = self.trained.logprobs(
+            batch.input_ids, batch.attention_mask, batch.loss_mask, entropy=False, images=batch.images
+        )
+        return output.logprobs.sum() * 0.0
+
     def _collate(self, rows: Sequence[Row]) -> Batch:
         return collate(rows, self.policy.pad_id).to(self.policy.device)
 
     # -- what Lightning asks -------------------------------------------------------------------------------------
     def on_fit_start(self) -> None:
-        """Freeze the reference; after a restart it is what it was, not what has been restored into the policy."""
-        if self.trainer.world_size != 1:
-            raise CrossAgentError(
-                f"trainer.devices: got {self.trainer.world_size} processes; expected 1: GRPO plays and trains in one process"
-            )
+        """Refuse a precision that hides the norm of the gradients."""
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
-            raise CrossAgentError(
+            raise RecipeError(
                 "trainer.precision: a loss scaler (16-mixed) hides the norm that gradients are clipped by; expected bf16-mixed or "
                 "32-true"
             )
+
+    def on_train_start(self) -> None:
+        """Freeze the reference; after a restart it is what it was, not what has been restored into the policy."""
+        super().on_train_start()
         if self.config.kl_coef > 0 and not self._reference:
             self._reference = [
                 make_reference(self._reference_policy[0], spare=self._reference_policy[0] is not self.policy)
@@ -347,24 +395,18 @@ class GRPOModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW; constant after warm-up."""
         c = self.config
-        return adamw(self.policy, c.lr, c.betas, c.weight_decay, warmup_constant(c.warmup_steps))
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Go on with the generators of before a restart."""
-        if self._generators is not None:
-            restore_generators(self._generators)
-            self._generators = None
+        return adamw(self.trained, c.lr, c.betas, c.weight_decay, warmup_constant(c.warmup_steps))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning does not know: generators, source, reference, what the watch has seen."""
-        save_module_state(self, checkpoint)
+        """Add source, reference, and what the watch has seen."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["crossagent_source"] = self.source.state_dict()
         checkpoint["crossagent_reference"] = self._reference[0].state_dict() if self._reference else {}
         checkpoint["crossagent_watch"] = self.watch.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back; the generators when the first iteration begins."""
-        self._generators = load_module_state(self, checkpoint)
+        """Take it back."""
+        super().on_load_checkpoint(checkpoint)
         self.source.load_state_dict(checkpoint["crossagent_source"])
         self._reference_state = checkpoint["crossagent_reference"] or None
         self.watch.load_state_dict(checkpoint["crossagent_watch"])
@@ -406,6 +448,18 @@ class _Totals:
             self.first_deviation = max(self.first_deviation, float((taken - 1.0).abs().max()))
         if kl is not None:
             self._kl_known, self.kl = True, self.kl + float(kl[mask].sum())
+
+    def over(self, ranks: Ranks) -> _Totals:
+        """Return the sums and maxima over all ranks; what is counted per step is the same on all of them."""
+        if ranks.size == 1:
+            return self
+        everyone, whole = ranks.gather(self), _Totals()
+        whole.steps, whole.skipped, whole.norm = self.steps, self.skipped, self.norm
+        for name in ("loss", "tokens", "low", "high", "ratio", "kl", "kl_old", "gap"):
+            setattr(whole, name, sum(getattr(one, name) for one in everyone))
+        for name in ("ratio_max", "gap_max", "first_deviation", "_kl_known"):
+            setattr(whole, name, max(getattr(one, name) for one in everyone))
+        return whole
 
     def means(self) -> dict[str, float]:
         metrics = {
@@ -542,8 +596,20 @@ def _scatter(into: list[Tensor], values: Tensor, indices: Sequence[int], rows: S
         into[index] = values[k, : len(rows[index])].detach().cpu().clone()
 
 
+def _gathered(values: list[Tensor], batches: Sequence[Sequence[int]], ranks: Ranks) -> list[Tensor]:
+    """Return the values of all rows, of which each rank has those of its own ``batches``."""
+    if ranks.size == 1:
+        return values
+    parts = ranks.joined([[values[i] for i in indices] for indices in ranks.mine(batches)])
+    whole = list(values)
+    for indices, part in zip(batches, parts, strict=True):
+        for index, value in zip(indices, part, strict=True):
+            whole[index] = value
+    return whole
+
+
 def _padded(values: Sequence[Tensor], width: int) -> Tensor:
-    result = torch.zeros(len(values), width)
+    result = torch.zeros(len(values), width, dtype=torch.float32)
     for k, value in enumerate(values):
         result[k, : len(value)] = value
     return result
@@ -582,5 +648,6 @@ def train_grpo(
         run,
         per_step=1,
         checkpoint_every=config.checkpoint_every,
+        max_grad_norm=config.max_grad_norm,
         callbacks=callbacks,
     )

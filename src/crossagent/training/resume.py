@@ -11,6 +11,7 @@ import random
 import signal
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 
 from crossagent.errors import CheckpointError, StageInterrupted
 from crossagent.policy import checkpoint
+from crossagent.training.ranks import Ranks
 
 RESUME = "resume"
 """Directory of the resume point, in a stage's directory."""
@@ -29,10 +31,16 @@ _GENERATORS = "crossagent_generators"
 
 
 def save_resume_point(trainer: Any, module: Any, path: Path, rows: int) -> None:
-    """Write a resume point, whole or not at all: Lightning's checkpoint, and a manifest with its size and hash."""
-    with checkpoint.staged(path) as stage:
+    """Write a resume point, whole or not at all: Lightning's checkpoint, and a manifest with its size and hash.
+
+    All ranks collect what is in it, the first one writes it; when they return it is there.
+    """
+    first = trainer.is_global_zero
+    with checkpoint.staged(path) if first else nullcontext(path) as stage:
         trainer.save_checkpoint(stage / STATE, weights_only=False)
-        checkpoint.write_manifest(stage, {"rows": rows})
+        if first:
+            checkpoint.write_manifest(stage, {"rows": rows})
+    Ranks.current().wait()  # one that ended now would have the others stopped while it is being put in its place
 
 
 def rows_done(path: Path) -> int:
@@ -58,7 +66,7 @@ def generator_states() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
     }
 
 
@@ -69,19 +77,21 @@ def restore_generators(states: Mapping[str, Any]) -> None:
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(states["torch"].cpu())
-    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+    if states["cuda"] and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(states["cuda"][0].cpu())
 
 
-def save_module_state(module: Any, state: dict[str, Any]) -> None:
-    """Complete a Lightning checkpoint: generators in, and weights that do not train out (a LoRA stage's base)."""
-    state[_GENERATORS] = generator_states()
+def save_module_state(module: Any, state: dict[str, Any], ranks: Ranks) -> None:
+    """Complete a Lightning checkpoint: every rank's generators in, and weights that do not train out (a LoRA stage's base)."""
+    state[_GENERATORS] = ranks.gather(generator_states())
     trained = _trained(module)
     state["state_dict"] = {name: value for name, value in state["state_dict"].items() if name in trained}
 
 
-def load_module_state(module: Any, state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Check that a Lightning checkpoint fits ``module``; return its generators, for :func:`restore_generators`.
+def load_module_state(module: Any, state: Mapping[str, Any], ranks: Ranks) -> Mapping[str, Any] | None:
+    """Check that a Lightning checkpoint fits ``module``; return this rank's generators, for :func:`restore_generators`.
+
+    None where there were fewer ranks: one that is new begins with generators of its own.
 
     Raises:
         CheckpointError: It holds other weights than those that train.
@@ -93,8 +103,8 @@ def load_module_state(module: Any, state: Mapping[str, Any]) -> Mapping[str, Any
             "remove it, or go on with the recipe that wrote it"
         )
     module.strict_loading = False  # the weights that do not train are not in it
-    generators: Mapping[str, Any] = state[_GENERATORS]
-    return generators
+    generators: list[Mapping[str, Any]] = state[_GENERATORS]
+    return generators[ranks.rank] if ranks.rank < len(generators) else None
 
 
 def _trained(module: Any) -> set[str]:
@@ -139,7 +149,7 @@ class Interruptible(lightning.Callback):
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop here if asked to."""
         row = row_of(batch_idx, self.per_step)
-        if self._asked and row:
+        if row and Ranks.current().any(self._asked):  # all of them stop, at the same step
             save_resume_point(trainer, module, self.path, row)
             raise StageInterrupted(
                 f"stage {self.stage!r} was stopped by SIGTERM after step {row}; the same command goes on from there"

@@ -25,6 +25,7 @@ class StageRun:
     seed: int = 0
     accelerator: str = "cpu"
     devices: int = 1
+    """Of this process; with several processes (:class:`crossagent.training.ranks.Ranks`) each has its own one."""
     strategy: str = "auto"
     precision: str = "32-true"
     deterministic: bool = True

@@ -1,0 +1,97 @@
+"""One loss: however many processes there are, and whatever each of them keeps, the same batch trains the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import many
+import pytest
+from safetensors.torch import load_file
+from scale_cases import GRPO
+
+pytestmark = pytest.mark.multiprocess
+KINDS = ("sft", "grpo", "sft-lora", "grpo-lora")
+STRATEGIES = (
+    "ddp", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3", "fsdp2", "deepspeed_stage_2_offload",
+    "deepspeed_stage_3_offload",
+)  # fmt: skip
+FAST = (("sft", "ddp"), ("grpo", "deepspeed_stage_3"))
+CASES = [
+    pytest.param(kind, strategy, marks=() if (kind, strategy) in FAST else pytest.mark.slow)
+    for kind in KINDS
+    for strategy in STRATEGIES
+]
+CHAIN = (
+    ("deepspeed_stage_3", 2), ("auto", 1), ("fsdp2", 2), ("deepspeed_stage_1", 3), ("ddp", 2), ("deepspeed_stage_2", 2),
+)  # fmt: skip
+"""Under what a stage goes on, each time it was stopped, and in how many processes."""
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, list[many.Ended]]:
+    """Train what the selected tests compare, all of it in one start of Python; leaves the stages in ``runs["at"]``."""
+    directory = tmp_path_factory.mktemp("scale")
+    calls: dict[str, many.Call] = {}
+
+    def call(name: str, processes: int, place: str, **arguments: object) -> None:
+        arguments = {"directory": str(directory / place), **arguments}
+        calls.setdefault(name, many.Call(processes, "scale_cases:train", arguments, timeout=240))
+
+    for item in request.session.items:
+        if item.path != Path(__file__) or not hasattr(item, "callspec"):
+            continue
+        kind, strategy = item.callspec.params["kind"], item.callspec.params.get("strategy")
+        call(kind, 1, kind, kind=kind)
+        if strategy:
+            call(f"{kind}:{strategy}", 2, f"{kind}-{strategy}", kind=kind, strategy=strategy)
+        else:
+            rows = SFT_ROWS if kind.startswith("sft") else GRPO.iterations
+            for number, (other, size) in enumerate(CHAIN):
+                stop = rows * (number + 1) // len(CHAIN) if number < len(CHAIN) - 1 else 0
+                call(f"{kind}:chain{number}", size, f"{kind}-chain", kind=kind, strategy=other, stop=stop)
+    ended = many.run(directory, list(calls.values()))
+    return dict(zip(calls, ended, strict=True)) | {"at": directory}  # type: ignore[dict-item]
+
+
+SFT_ROWS = 20
+
+
+def same_training(runs: dict[str, list[many.Ended]], kind: str, name: str, place: str) -> None:
+    """Assert that every logged number and every weight are those of one process."""
+    (one,) = many.values(runs[kind])
+    other = many.values(runs[name])
+    assert len(one["rows"]) == (SFT_ROWS if kind.startswith("sft") else GRPO.iterations)
+    assert all(rank == other[0] for rank in other), "all ranks report the same"
+    assert other[0]["steps"] == one["steps"] == 20
+    for row, expected in zip(other[0]["rows"], one["rows"], strict=True):
+        assert row == pytest.approx(expected, rel=TOLERANCE, abs=TOLERANCE)
+    directory: Path = runs["at"]  # type: ignore[assignment]
+    for file in sorted((directory / kind / "checkpoint").rglob("*.safetensors")):
+        expected, weights = load_file(file), load_file(directory / place / file.relative_to(directory / kind))
+        assert weights.keys() == expected.keys()
+        for key, value in expected.items():
+            assert float((weights[key] - value).abs().max()) < TOLERANCE, key
+    assert one["rows"][0] != one["rows"][-1]
+    assert sorted(path.name for path in (directory / place).iterdir()) == ["checkpoint", "metrics.jsonl"]
+
+
+@pytest.mark.parametrize(("kind", "strategy"), CASES)
+def test_processes_and_shards_change_nothing(runs: dict[str, list[many.Ended]], kind: str, strategy: str) -> None:
+    same_training(runs, kind, f"{kind}:{strategy}", f"{kind}-{strategy}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stage_goes_on_under_another_strategy_and_in_other_numbers(
+    runs: dict[str, list[many.Ended]], kind: str
+) -> None:
+    """The last rank alone is sent SIGTERM; all of them stop at that row, and what goes on is the run that was not stopped."""
+    rows = SFT_ROWS if kind.startswith("sft") else GRPO.iterations
+    for number in range(len(CHAIN) - 1):
+        stopped = rows * (number + 1) // len(CHAIN)
+        for found in many.values(runs[f"{kind}:chain{number}"]):
+            assert f"SIGTERM after step {stopped};" in found["interrupted"]
+            assert len(found["rows"]) == stopped
+        assert many.values(runs[f"{kind}:chain{number + 1}"])[0]["resumed"] in (0, stopped)
+    same_training(runs, kind, f"{kind}:chain{len(CHAIN) - 1}", f"{kind}-chain")
