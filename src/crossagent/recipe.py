@@ -44,6 +44,7 @@ from crossagent.types import Task
 STAGES = ("sft", "strl", "relabel", "mtrl")
 """Every stage, in the only order that makes sense; a recipe lists some of them."""
 ACCELERATORS = ("cpu", "cuda", "mps", "auto")
+MATMULS = ("auto", "highest", "high", "medium")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
 RECIPE_FILE = "recipe.yaml"
 """The composed recipe in a run directory."""
@@ -208,10 +209,15 @@ class TrainerConfig:
     """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
     deterministic: bool = True
     """Only deterministic algorithms; an operation without one raises."""
+    matmul: str = "auto"
+    """Precision of float32 matrix products: ``highest``, ``high``, ``medium`` (torch.set_float32_matmul_precision), or ``auto``:
+    on a CPU ``medium`` where that is another, faster library with the same precision, which is tried when a run begins; else
+    ``highest``."""
 
     def __post_init__(self) -> None:
         lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
         lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
+        lookup(self.matmul, dict.fromkeys(MATMULS, True), "trainer.matmul:", RecipeError)
         lookup(self.strategy, STRATEGIES, "trainer.strategy:", RecipeError)
         unable = {"deepspeed": ("64-true",), "fsdp2": ("16-mixed", "64-true")}.get(self.strategy.partition("_")[0], ())
         if self.precision in unable:
