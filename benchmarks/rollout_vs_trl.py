@@ -127,9 +127,9 @@ def main() -> int:
     args = parser.parse_args()
     import common
 
-    cases = {} if args.skip_tiny else {"tiny": common.Case("tiny", "float32", 4, 400, 1e-3)}
+    cases = {} if args.skip_tiny else {"tiny": common.Case("tiny", "float32", 4, 400, 1e-3, 8)}
     if args.smollm2:
-        cases["smollm2"] = common.Case(str(common.smollm2(args.smollm2)), "bfloat16", 1, 400, 1e-5)
+        cases["smollm2"] = common.Case(str(common.smollm2(args.smollm2)), "bfloat16", 1, 400, 1e-5, 2)
     about = {
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
