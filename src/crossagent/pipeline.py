@@ -494,6 +494,8 @@ class _Work:
             strategy=trainer.strategy,
             precision=trainer.precision,
             deterministic=trainer.deterministic,
+            compile=trainer.compile,
+            liger=trainer.liger,
             on_metrics=lambda step, metrics: self._tell(stage, step, metrics),
             on_progress=lambda done, total, metrics: bar.update(done, metrics, total),
             on_trajectories=lambda step, trajectories: self._keep(stage, step, trajectories),

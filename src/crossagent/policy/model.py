@@ -25,6 +25,7 @@ from crossagent import __version__
 from crossagent.errors import CheckpointError, RecipeError
 from crossagent.policy import checkpoint, sources
 from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
+from crossagent.policy.kernels import compiled
 from crossagent.policy.masking import Allowed, masked
 from crossagent.policy.pictures import Pictures
 from crossagent.policy.template import end_of_turn_id
@@ -177,7 +178,7 @@ class Policy(nn.Module):
         if bool(target_mask[:, 0].any()):
             raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
-        with contextlib.nullcontext() if dropout else self._without_dropout():
+        with compiled(), contextlib.nullcontext() if dropout else self._without_dropout():
             inputs = self._mask_inputs(attention_mask)
             if any(images):
                 inputs.pop("position_ids", None)  # the model knows where its pictures are
@@ -209,8 +210,12 @@ class Policy(nn.Module):
 
     def _again(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
         """Contexts of a checkpointed layer's forward and of its second run, on the way back: as it was the first time."""
-        again = self._without_dropout() if self._dropout_off else contextlib.nullcontext()
-        return contextlib.nullcontext(), again
+        return contextlib.nullcontext(), self._as_before(self._dropout_off)
+
+    @contextlib.contextmanager
+    def _as_before(self, dropout_off: bool) -> Iterator[None]:
+        with compiled(), self._without_dropout() if dropout_off else contextlib.nullcontext():
+            yield
 
     def logits_at(self, rows: Tensor, cols: Tensor, **inputs: Any) -> Tensor:
         """Run the model on ``inputs`` and return its logits [target, vocab] at (rows, cols) alone, each [target].

@@ -29,6 +29,10 @@ class StageRun:
     strategy: str = "auto"
     precision: str = "32-true"
     deterministic: bool = True
+    compile: bool = False
+    """Compile the policy's layers for the passes of training."""
+    liger: bool = False
+    """Use Liger's kernels."""
     on_metrics: Callable[[int, Metrics], None] = _ignore
     """Called after each row of ``metrics.jsonl``: (optimiser step of SFT, or iteration of GRPO; 1 is the first)."""
     on_progress: Callable[[int, int, Metrics], None] = _ignore
