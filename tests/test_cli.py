@@ -166,7 +166,7 @@ def test_a_blind_policy_is_refused(crossagent: Run, recipe: Path) -> None:
         (["spaces.api.weight=-1"], ["weight: got -1"]),
         (["rollout.pool=rai"], ["rollout.pool", "'rai'", "Did you mean 'ray'?"]),
         (["rollout.pool=ray", "rollout.workers=0"], ["rollout.pool", "rollout.workers ≥ 1"]),
-        (["trainer.devices=2"], ["trainer.devices: got 2; expected 1"]),
+        (["trainer.devices=0"], ["trainer.devices: got 0; expected at least 1"]),
         (["policy.model=scratch-9m"], ["scratch-9m"]),
         (["trainer.accelerator=gpu0"], ["trainer.accelerator", "'gpu0'"]),
         (["trainer.strategy=deepspeed"], ["trainer.strategy", "Did you mean 'deepspeed_stage_"]),

@@ -6,6 +6,7 @@ Needs no Lightning, so ``crossagent eval`` starts quickly. The pipeline uses the
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
 import warnings
@@ -35,6 +36,7 @@ from crossagent.seeding import derive
 from crossagent.tracking.mlflow import Tracker, tracking_uri
 from crossagent.tracking.progress import Mode, ProgressDisplay
 from crossagent.tracking.summary import cell_metrics, cell_rows
+from crossagent.training.ranks import Ranks
 from crossagent.types import Trajectory
 
 
@@ -65,16 +67,18 @@ class _SoFar:
 
 
 class Worlds:
-    """The environment workers of a recipe, and how a policy is evaluated in them."""
+    """The environment workers of a recipe, and how a policy is evaluated in them; by several processes, each with its own
+    workers, that all get every result.
+    """
 
-    def __init__(self, plan: Plan, pool: WorkerPool) -> None:
-        self.plan, self.pool = plan, pool
+    def __init__(self, plan: Plan, pool: WorkerPool, ranks: Ranks) -> None:
+        self.plan, self.pool, self.ranks = plan, pool, ranks
         self.described: Described = pool.describe()
 
     @classmethod
-    def open(cls, plan: Plan, stack: ExitStack) -> Worlds:
+    def open(cls, plan: Plan, stack: ExitStack, ranks: Ranks | None = None) -> Worlds:
         """Start the workers; the stack ends them."""
-        return cls(plan, stack.enter_context(plan.open_pool()))
+        return cls(plan, stack.enter_context(plan.open_pool()), ranks or Ranks())
 
     def prompt(self, policy: Policy) -> PromptFormat:
         """Return how prompts are written for this policy."""
@@ -113,7 +117,7 @@ class Worlds:
         config = recipe.evaluation
         listed = evaluation_list(suite, self.plan.suites[suite], episodes or config.episodes, config.seed)
         so_far = _SoFar(spaces)
-        with progress.task(name, len(listed)) as bar:
+        with progress.task(name, len(self.ranks.mine(listed))) as bar:
 
             def ended(trajectories: Sequence[Trajectory]) -> None:
                 so_far.add(trajectories)
@@ -129,6 +133,7 @@ class Worlds:
                 seed=config.seed,
                 weights=recipe.weights,
                 progress=ended,
+                ranks=self.ranks,
             )
 
     def validate(self, policy: Policy) -> float:
@@ -144,6 +149,7 @@ class Worlds:
             params=SamplingParams(recipe.evaluation.temperature, recipe.rollout.max_new_tokens),
             seed=seed,
             weights=recipe.weights,
+            ranks=self.ranks,
         )
         return float(cell["return"])
 
@@ -238,6 +244,10 @@ def configure_torch(recipe: Recipe) -> None:
 def quiet() -> None:
     """Keep to ourselves what libraries say about what we chose on purpose."""
     transformers.utils.logging.disable_progress_bar()  # ours show what matters; one per loaded file does not
+    if (
+        not torch.cuda.is_available()
+    ):  # where deepspeed is installed, saving a model loads it; else it says so, on stdout
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -245,6 +255,7 @@ def quiet() -> None:
         ".*does not have many workers",  # the data is a list in memory
         ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
         ".*'set_vital' is deprecated",  # torchdata 0.11 on torch 2.13
+        ".*`srun` command is available",  # who starts processes is crossagent.launch's business
     ):
         warnings.filterwarnings("ignore", message)
 

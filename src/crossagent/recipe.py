@@ -192,7 +192,10 @@ class TrainerConfig:
     accelerator: str = "cpu"
     """``cpu``, ``cuda``, ``mps`` or ``auto``."""
     devices: int = 1
-    """1: this version trains in one process."""
+    """Processes per machine, each with a device (a CPU core, a GPU) and ``rollout.workers`` of its own. More than one:
+    ``crossagent run`` starts them."""
+    num_nodes: int = 1
+    """Machines. More than one: a launcher starts the processes (docs/guides/launchers.md)."""
     strategy: str = "auto"
     """What each process keeps of the training's state: all of it (``auto``, ``ddp``), its part of the optimiser's states
     (``deepspeed_stage_1``), of the gradients too (``deepspeed_stage_2``), of the weights too (``deepspeed_stage_3``,
@@ -221,8 +224,14 @@ class TrainerConfig:
             )
         if self.liger and self.accelerator in ("cpu", "mps"):
             raise RecipeError(f"liger: its kernels run on GPUs; expected accelerator: cuda, got {self.accelerator!r}")
-        if self.devices != 1:
-            raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least 1")
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.num_nodes
 
 
 @dataclass
@@ -319,10 +328,14 @@ class Recipe:
         return Path(self.runs_dir) / self.run_name
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes a run this run: all of the recipe but where its files go and who watches."""
+        """Return what makes a run this run: all of the recipe but where its files go, who watches, and over how many processes
+        it is dealt out: it may go on over fewer or more.
+        """
         content = plain(self)
         for key in ("run_name", "runs_dir", "tracking"):
             del content[key]
+        for key in ("devices", "num_nodes", "strategy"):
+            del content["trainer"][key]
         content["order_of_spaces"] = list(self.spaces)  # JSON objects are compared without order, a prompt has one
         return content
 

@@ -23,11 +23,12 @@ STATE_VERSION = 1
 
 
 class RunDirectory:
-    """Paths and progress of one run. Make it with :meth:`open`."""
+    """Paths and progress of one run. Make it with :meth:`open`; of several processes, rank 0 does, the others :meth:`follow`."""
 
-    def __init__(self, path: Path, state: dict[str, Any]) -> None:
+    def __init__(self, path: Path, state: dict[str, Any], writes: bool = True) -> None:
         self.path = path
         self._state = state
+        self._writes = writes
 
     @classmethod
     def open(cls, recipe: Recipe) -> RunDirectory:
@@ -68,7 +69,23 @@ class RunDirectory:
         write_json(state_file, state)
         return cls(path, state)
 
+    @classmethod
+    def follow(cls, recipe: Recipe, steps: Mapping[str, Any]) -> RunDirectory:
+        """Return the directory as a process sees it that writes nothing there.
+
+        Args:
+            recipe: The same as rank 0's.
+            steps: Its :attr:`steps` at the start; what is finished from then on, all processes finish together.
+        """
+        return cls(recipe.run_directory, {"steps": dict(steps)}, writes=False)
+
     # -- progress ------------------------------------------------------------------------------------------------
+    @property
+    def steps(self) -> Mapping[str, Any]:
+        """What has finished, with what each left."""
+        steps: Mapping[str, Any] = self._state["steps"]
+        return steps
+
     @property
     def complete(self) -> bool:
         """Whether every step has finished."""
@@ -91,7 +108,8 @@ class RunDirectory:
     def finish(self, step: str, result: Mapping[str, Any]) -> None:
         """Note that a step has finished, with what later steps and the summary need of it."""
         self._state["steps"][step] = dict(result)
-        write_json(self.path / "state.json", self._state)
+        if self._writes:
+            write_json(self.path / "state.json", self._state)
 
     def discard_unstarted(self) -> None:
         """Remove the directory again when no step has finished: a run that could not begin leaves nothing behind."""

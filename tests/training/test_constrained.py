@@ -29,6 +29,7 @@ from crossagent.training.sources import GroupSource, MtrlSource, StrlSource
 
 pytest.importorskip("llguidance", reason="pip install 'crossagent[constrained]'")
 
+torch.set_num_threads(1)
 LIMIT = 24
 CONFIG = GRPOConfig(
     iterations=2,

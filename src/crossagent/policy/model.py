@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -306,6 +307,26 @@ class Policy(nn.Module):
         self.tokenizer.save_pretrained(stage)
         if self.pictures is not None:
             self.pictures.save(stage)
+
+    def export_adapter(self, directory: str | Path) -> None:
+        """Write the adapters as PEFT does, for use without crossagent.
+
+        Their base is the model that the policy was built on; where that came from no name, or got rows for new tokens, it is
+        written beside them (``base/``), and named by its place: a directory that is moved needs ``base_model_name_or_path`` in
+        ``adapter_config.json`` changed.
+        """
+        place = Path(directory).expanduser().absolute()
+        with checkpoint.staged(place) as stage, _quiet():
+            self.model.save_pretrained(stage, save_embedding_layers=False)  # type: ignore[operator]
+            (stage / "README.md").unlink(missing_ok=True)
+            self.tokenizer.save_pretrained(stage)
+            described = json.loads((stage / "adapter_config.json").read_text(encoding="utf-8"))
+            base: str | None = self.source
+            if base is None or described.get("trainable_token_indices"):
+                self.backbone.save_pretrained(stage / "base", state_dict=self._base_weights())
+                base = str(place / "base")
+            described["base_model_name_or_path"] = base
+            (stage / "adapter_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: str | Path) -> Policy:

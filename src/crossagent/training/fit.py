@@ -107,7 +107,7 @@ def fit_stage(
     with _quiet():
         trainer = lightning.Trainer(
             accelerator=run.accelerator,
-            devices=ranks.local_size if ranks.size > 1 else run.devices,
+            devices=ranks.local_size,
             num_nodes=ranks.size // ranks.local_size,
             strategy=build_strategy(
                 run.strategy, accelerator=run.accelerator, ranks=ranks, max_grad_norm=max_grad_norm

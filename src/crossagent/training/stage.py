@@ -24,8 +24,6 @@ class StageRun:
     """Gets ``metrics.jsonl`` and ``checkpoint/``; ``resume/`` while the stage runs."""
     seed: int = 0
     accelerator: str = "cpu"
-    devices: int = 1
-    """Of this process; with several processes (:class:`crossagent.training.ranks.Ranks`) each has its own one."""
     strategy: str = "auto"
     precision: str = "32-true"
     deterministic: bool = True
