@@ -246,3 +246,17 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "says"),
+    [
+        (1, 1, "crossagent run 'a b.yaml' seed=1"),
+        (8, 1, "torchrun --standalone --nproc-per-node 8 -m crossagent run 'a b.yaml' seed=1"),
+        (8, 2, "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29500 -m crossagent "
+               "run 'a b.yaml' seed=1"),
+    ],
+)  # fmt: skip
+def test_the_command_line_is_what_the_devices_need(devices: int, nodes: int, says: str) -> None:
+    wanted = SimpleNamespace(devices=devices, num_nodes=nodes)
+    assert launch.command_line(["run", "a b.yaml", "seed=1"], wanted) == says

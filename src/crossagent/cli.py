@@ -21,6 +21,8 @@ from crossagent.launch import FAILED, INTERRUPTED, TERMINATED, USER_ERROR, Kind,
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from crossagent.recipe import Plan
+
 FAILED_CHECK = 1
 
 
@@ -127,6 +129,21 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="check the recipe, say what would run, and stop")
     _progress_options(run)
     run.set_defaults(command=_run)
+
+    plan = commands.add_parser(
+        "plan", help="say what memory, time and money a recipe will need; refuse what cannot fit"
+    )
+    plan.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file, e.g. recipes/quickstart.yaml")
+    plan.add_argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="CHANGE",
+        help="as for run, e.g. plan.hardware=h100 trainer.devices=8 plan.price_per_device_hour=3",
+    )
+    plan.add_argument("--calibrate", type=Path, metavar="RUN", help="measure what is reached of this hardware on a run")
+    plan.add_argument("--json", action="store_true", help="print JSON: bytes and seconds")
+    plan.set_defaults(command=_plan)
 
     evaluate = commands.add_parser("eval", help="evaluate a run or a checkpoint")
     evaluate.add_argument("target", type=Path, metavar="RUN_OR_CHECKPOINT", help="e.g. runs/quickstart")
@@ -269,8 +286,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     plan = validate(recipe, load_plugins())
     if args.dry_run:
-        for line in plan.describe():
-            print(line)
+        _dry_run(plan, args)
         return 0
     from crossagent.run_directory import RunDirectory
 
@@ -295,6 +311,36 @@ def _run(args: argparse.Namespace) -> int:
     from crossagent.pipeline import run
 
     run(plan, _console(), args.mode)
+    return 0
+
+
+def _dry_run(plan: Plan, args: argparse.Namespace) -> None:
+    from crossagent.estimate import estimate
+
+    for line in plan.describe():
+        print(line)
+    try:
+        for line in (expected := estimate(plan)).describe():
+            print(line)
+        for problem in expected.problems():
+            print(f"does not fit {problem}")
+    except CrossAgentError as error:  # what is not known about a model must not keep anybody from checking the rest
+        print(f"not planned  {error}")
+    print(f"start        {launch.command_line(['run', str(args.recipe), *args.overrides], plan.recipe.trainer)}")
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from crossagent.estimate import estimate
+    from crossagent.recipe import load_recipe, validate
+    from crossagent.registry import load_plugins
+
+    expected = estimate(validate(load_recipe(args.recipe, args.overrides), load_plugins()), args.calibrate)
+    if args.json:
+        _print_json(expected.as_dict())
+    else:
+        for line in expected.describe():
+            print(line)
+    expected.check()
     return 0
 
 

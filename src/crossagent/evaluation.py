@@ -27,6 +27,7 @@ from crossagent.envs.world import Described
 from crossagent.errors import RecipeError, lookup
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.policy.fast_sampler import FastSampler
+from crossagent.policy.matmul import set_matmul_precision
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
 from crossagent.policy.sampler import GenerateSampler
@@ -237,6 +238,7 @@ def configure_torch(recipe: Recipe) -> None:
     if recipe.trainer.threads:
         torch.set_num_threads(recipe.trainer.threads)
     torch.use_deterministic_algorithms(recipe.trainer.deterministic)
+    set_matmul_precision(recipe.trainer.matmul, recipe.trainer.accelerator)
     torch_seed(recipe.seed)
     quiet()
 

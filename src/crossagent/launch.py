@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -211,6 +212,17 @@ class Processes(Protocol):
     num_nodes: int
 
 
+def command_line(words: Sequence[str], wanted: Processes) -> str:
+    """Return the command that starts ``crossagent WORDS`` on a recipe's devices, on each of its machines."""
+    command = f"-m crossagent {shlex.join(words)}"
+    if wanted.num_nodes > 1:
+        each = f"--nnodes {wanted.num_nodes} --nproc-per-node {wanted.devices}"
+        return f"torchrun {each} --rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29500 {command}"
+    if wanted.devices > 1:
+        return f"torchrun --standalone --nproc-per-node {wanted.devices} {command}"
+    return f"crossagent {shlex.join(words)}"
+
+
 def start(words: Sequence[str], wanted: Processes) -> Ending:
     """Run ``crossagent WORDS`` in as many processes as a recipe has devices; see :func:`supervise`.
 
@@ -218,11 +230,9 @@ def start(words: Sequence[str], wanted: Processes) -> Ending:
         CrossAgentError: The recipe wants several machines, on which this command can start nothing.
     """
     if wanted.num_nodes > 1:
-        each = f"--nnodes {wanted.num_nodes} --nproc-per-node {wanted.devices}"
         raise CrossAgentError(
             f"trainer.num_nodes: got {wanted.num_nodes}; this command starts processes on this machine only. Fix: start it on "
-            f"each machine with `torchrun {each} --rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29500 -m crossagent "
-            f"{' '.join(words)}`, or by srun under SLURM (recipes/slurm/run.sbatch)"
+            f"each machine with `{command_line(words, wanted)}`, or by srun under SLURM (recipes/slurm/run.sbatch)"
         )
     return supervise([sys.executable, "-m", "crossagent", *words], wanted.devices)
 

@@ -30,6 +30,7 @@ from crossagent.errors import (
     did_you_mean,
     lookup,
 )
+from crossagent.planning.config import PlanConfig
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import SCRATCH, SEEING, PolicyConfig, PromptConfig
@@ -43,6 +44,7 @@ from crossagent.types import Task
 STAGES = ("sft", "strl", "relabel", "mtrl")
 """Every stage, in the only order that makes sense; a recipe lists some of them."""
 ACCELERATORS = ("cpu", "cuda", "mps", "auto")
+MATMULS = ("auto", "highest", "high", "medium")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
 RECIPE_FILE = "recipe.yaml"
 """The composed recipe in a run directory."""
@@ -212,10 +214,15 @@ class TrainerConfig:
     a CPU, pays where a stage repeats them often."""
     liger: bool = False
     """Liger's kernels for rotary embedding, normalisation and gated layers, on GPUs. Needs ``crossagent[liger]``."""
+    matmul: str = "auto"
+    """Precision of float32 matrix products: ``highest``, ``high``, ``medium`` (torch.set_float32_matmul_precision), or ``auto``:
+    on a CPU ``medium`` where that is another, faster library with the same precision, which is tried when a run begins; else
+    ``highest``."""
 
     def __post_init__(self) -> None:
         lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
         lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
+        lookup(self.matmul, dict.fromkeys(MATMULS, True), "trainer.matmul:", RecipeError)
         lookup(self.strategy, STRATEGIES, "trainer.strategy:", RecipeError)
         unable = {"deepspeed": ("64-true",), "fsdp2": ("16-mixed", "64-true")}.get(self.strategy.partition("_")[0], ())
         if self.precision in unable:
@@ -262,6 +269,7 @@ class Recipe:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
 
     def __post_init__(self) -> None:
         _check_stages(self.stages)
@@ -328,11 +336,11 @@ class Recipe:
         return Path(self.runs_dir) / self.run_name
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes a run this run: all of the recipe but where its files go, who watches, and over how many processes
-        it is dealt out: it may go on over fewer or more.
+        """Return what makes a run this run: all of the recipe but where its files go, who watches, what ``plan`` expects, and over
+        how many processes it is dealt out: it may go on over fewer or more.
         """
         content = plain(self)
-        for key in ("run_name", "runs_dir", "tracking"):
+        for key in ("run_name", "runs_dir", "tracking", "plan"):
             del content[key]
         for key in ("devices", "num_nodes", "strategy"):
             del content["trainer"][key]
@@ -549,7 +557,8 @@ def model_type(recipe: Recipe) -> str | None:
                 return str(json.loads(path.read_text(encoding="utf-8")).get("model_type", ""))
             except (OSError, ValueError, AttributeError):
                 return None  # whoever loads it says what is wrong with it
-    return None
+    said = recipe.plan.architecture.get("model_type")
+    return None if said is None else str(said)
 
 
 def _check_segments(recipe: Recipe, spaces: SpaceSet) -> None:

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from crossagent.compose import differing_keys, to_yaml
+from crossagent.compose import differing_keys, merge, to_yaml
 from crossagent.errors import CrossAgentError, RecipeError
-from crossagent.recipe import RECIPE_FILE, Recipe
+from crossagent.recipe import RECIPE_FILE, Recipe, SpaceConfig
 from crossagent.tracking.files import read_json, write_json, write_text
 
 STATE_VERSION = 1
@@ -46,8 +46,7 @@ class RunDirectory:
                     f"{state_file}: got version {state.get('version')!r}; expected {STATE_VERSION}. "
                     f"Fix: remove {path}, or use run_name=ANOTHER"
                 )
-            changes = differing_keys(state["recipe"], recipe.identity())
-            if changes:
+            if changes := _changes(state["recipe"], recipe):
                 shown = "\n  ".join(changes[:20])
                 more = f"\n  … and {len(changes) - 20} more" if len(changes) > 20 else ""
                 raise RecipeError(
@@ -155,3 +154,15 @@ class RunDirectory:
             file.write(f"pid {os.getpid()}")
             file.flush()
             yield
+
+
+def _changes(stored: dict[str, Any], recipe: Recipe) -> list[str]:
+    """Return the keys in which a recipe differs from that of a run.
+
+    A key that the version which began the run did not know had its default's meaning there (docs/decisions/0001).
+    """
+    now = recipe.identity()
+    if not differing_keys(stored, now):
+        return []
+    spaces = {name: SpaceConfig() for name in stored["spaces"]}
+    return differing_keys(merge(Recipe(spaces=spaces).identity(), stored), now)

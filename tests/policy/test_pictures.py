@@ -89,6 +89,10 @@ def test_log_probs_of_sampling_are_those_of_training(policy: Policy, make: Any) 
         torch.testing.assert_close(torch.tensor(sample.logprobs), want, atol=2e-5, rtol=0)
 
 
+def test_prompts_without_pictures_are_sampled_by_our_own_loop(policy: Policy) -> None:
+    assert FastSampler(policy).supported
+
+
 def test_what_is_seen_changes_what_is_said(policy: Policy) -> None:
     ids = written(policy, picture(7))
     response = (*ids, 10, 11, 12)

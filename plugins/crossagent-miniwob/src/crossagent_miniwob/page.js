@@ -240,14 +240,15 @@
     const hit = document.elementFromPoint(x, y);
     return hit !== null && (e.contains(hit) || hit.contains(e) || (e.labels && [...e.labels].some((l) => l.contains(hit))));
   };
-  const uncovered = (e, x0, y0, x1, y1, parts) => {
+  // The part of a rectangle in whose middle the element itself is hit: all of it, else a quarter, else a corner.
+  const PARTS = [[0, 0, 1]];
+  for (const size of [0.5, 0.2]) for (const [x, y] of [[0, 0], [1 - size, 0], [0, 1 - size], [1 - size, 1 - size]]) PARTS.push([x, y, size]);
+  const uncovered = (e, [x0, y0, x1, y1]) => {
     const [w, h] = [x1 - x0, y1 - y0];
-    return parts.some(([a, b]) => reachable(e, x0 + a * w, y0 + b * h));
+    const found = PARTS.find(([a, b, size]) => reachable(e, x0 + (a + size / 2) * w, y0 + (b + size / 2) * h));
+    return found && [x0 + found[0] * w, y0 + found[1] * h, found[2] * w, found[2] * h];
   };
-  const MIDDLE = [[0.5, 0.5]], ANYWHERE = [...MIDDLE, [0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]];
-  let seen = [];
   const look = () => {
-    seen = [];
     const found = [];
     const wrap = document.getElementById("wrap");
     const add = (e) => {
@@ -274,7 +275,6 @@
             const pick = scroller(e);
             const item = { kind: kind || (box ? "box" : "text"), text, label: labelOf(e, text, kind || "text"), w: Math.round(r.width), h: Math.round(r.height), side,
               colour: shape || box ? colour(paint) : "", focus: document.activeElement === e, off: Boolean(e.disabled), marked: marked(e) };
-            item.rect = [x0, y0, x1 - x0, y1 - y0].map(Math.round);
             if (control && kind !== "button") item.value = e.type === "checkbox" || e.type === "radio" ? e.checked : e.value;
             if (e instanceof HTMLSelectElement) {
               item.options = [...e.options].map((o) => words(o.text));
@@ -283,7 +283,8 @@
             }
             if (e instanceof HTMLTextAreaElement || (control && e.selectionStart !== null && e.selectionStart !== undefined)) item.caret = [e.selectionStart, e.selectionEnd];
             if (pick) item.scroll = [Math.round(pick.scrollTop), pick.scrollHeight - pick.clientHeight, pick.clientHeight];
-            if (side || e instanceof SVGElement || uncovered(e, x0, y0, x1, y1, kind ? MIDDLE : ANYWHERE)) { found.push(item); seen.push(e); }
+            const part = side || e instanceof SVGElement ? [x0, y0, x1 - x0, y1 - y0] : uncovered(e, [x0, y0, x1, y1]);
+            if (part) { item.rect = part.map(Math.round); found.push(item); }
           }
         }
       }
