@@ -192,8 +192,9 @@ class Policy(nn.Module):
         if bool(target_mask[:, 0].any()):
             raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
+        packs = self.packs and not any(images)
         with compiled(), contextlib.nullcontext() if dropout else self._without_dropout():
-            if self.packs and not any(images) and (self._window is None or input_ids.shape[1] <= self._window):
+            if packs and (self._window is None or input_ids.shape[1] <= self._window):
                 logits = self._packed_logits(rows, before, pack(input_ids, attention_mask, shared, self._dtype))
             else:
                 inputs = self._mask_inputs(attention_mask)
