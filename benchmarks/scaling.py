@@ -49,19 +49,19 @@ SFT = """
 environment: {name: craftworld, options: {skills: basic}}
 spaces: {api: {weight: 0.02}, gui: {weight: 0.02}, control: {weight: 0.02, options: {ticks: 4}}}
 stages: [sft]
-policy: {model: scratch-1m}
+policy: {model: scratch-0.4m}
 prompt: {style: compact, history: 2, fragments: headers}
 rollout: {workers: 2, worlds_per_worker: 32, max_new_tokens: 32}
-demonstrations: {episodes: 600}
-sft: {epochs: 3, lr: 2.0e-3, batch_size: 64, micro_batches: 4}
+demonstrations: {episodes: 400}
+sft: {epochs: 2, lr: 2.0e-3, batch_size: 64, micro_batches: 4}
 evaluation: {episodes: 2, single_spaces_after: [], experts: false, suites: {id: {splits: [train]}}}
 tracking: {mlflow: false, plots: false, report: false}
 """
 MTRL = """
 defaults: [sft.yaml]
 stages: [mtrl]
-rollout: {workers: 0, worlds_per_worker: 128, max_new_tokens: 32}
-mtrl: {iterations: 5, groups: 16, group_size: 8, lr: 1.0e-4, filter_zero_variance: false, drop_all_fail: false, resample_rounds: 0,
+rollout: {workers: 0, worlds_per_worker: 32, max_new_tokens: 32}
+mtrl: {iterations: 2, groups: 8, group_size: 4, lr: 1.0e-4, filter_zero_variance: false, drop_all_fail: false, resample_rounds: 0,
   micro_batch_tokens: 4096, checkpoint_every: 0}
 """
 
@@ -337,7 +337,7 @@ def modelled(work: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     shape = shape_of(json.loads((work / "runs/sft/sft/checkpoint/config.json").read_text()))
     played = Work(
         trajectories=int(mean("trajectories")), turns=mean("turns"), prompt=mean("prompt"), response=mean("response"),
-        workers=1, worlds=128, overlap=False,
+        workers=1, worlds=32, overlap=False,
     )  # fmt: skip
     here = Setting(shape, find("cpu"))
     as_metrics = [
@@ -350,7 +350,7 @@ def modelled(work: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for row in own
     ]
     rates = calibrated(here, played, [as_metrics[0], *as_metrics], "benchmarks/scaling/results.jsonl")
-    groups = played.trajectories / 8
+    groups = played.trajectories / 4
     straggle = mean("group_tokens_cv") / math.sqrt(groups / 2)
     rates = replace(rates, straggle=straggle)
     size, unpack = mean("bytes_per_trajectory"), mean("unpack_s_per_trajectory")
@@ -395,7 +395,7 @@ def modelled(work: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def table(content: Mapping[str, Any]) -> str:
     """Return the modelled rows as Markdown."""
     lines = []
-    for name, title in (("weak", "128 trajectories per device"), ("strong", "8,192 trajectories on all together")):
+    for name, title in (("weak", "32 trajectories per device"), ("strong", "2,048 trajectories on all together")):
         lines += [
             f"{title} (modelled):",
             "",

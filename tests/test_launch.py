@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -112,6 +113,25 @@ def test_what_says_no_more_than_that_a_process_is_gone() -> None:
     assert lost_contact(RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4711"))
     assert not lost_contact(RuntimeError("the size of tensor a must match"))
     assert not lost_contact(ValueError("gloo"))
+
+
+def test_where_only_rank_0_could_keep_a_store_it_speaks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_PATIENCE_S", 0.0)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        monkeypatch.setenv("MASTER_PORT", str(nobody.getsockname()[1]))
+        assert [Launch("srun", rank, 3).says("error", "fix me", 2) for rank in range(3)] == [True, False, False]
+
+
+def test_of_those_that_share_a_store_the_first_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    assert [Launch("torchrun", rank, 3).says("error", "fix me", 2) for rank in (2, 0, 1)] == [True, False, False]
+    assert not Launch("torchrun", 0, 3).says("lost", "somebody is gone", 1)
 
 
 # -- ending together --------------------------------------------------------------------------------------------------

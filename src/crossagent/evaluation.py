@@ -74,6 +74,7 @@ class Worlds:
 
     def __init__(self, plan: Plan, pool: WorkerPool, ranks: Ranks) -> None:
         self.plan, self.pool, self.ranks = plan, pool, ranks
+        self.device = device_of(plan.recipe.trainer.accelerator, ranks)
         self.described: Described = pool.describe()
 
     @classmethod
@@ -191,7 +192,7 @@ def evaluate_checkpoint(
     chosen = tuple(name for name in recipe.spaces if name in spaces) if spaces else tuple(recipe.spaces)
     kind = MIXED if len(chosen) == len(recipe.spaces) and len(chosen) > 1 else "+".join(chosen)
     configure_torch(recipe)
-    policy = Policy.load(checkpoint)
+    policy = Policy.load(checkpoint).to(device_of(recipe.trainer.accelerator, Ranks()))
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressDisplay(mode))
         worlds = Worlds.open(plan, stack)
@@ -241,6 +242,15 @@ def configure_torch(recipe: Recipe) -> None:
     set_matmul_precision(recipe.trainer.matmul, recipe.trainer.accelerator)
     torch_seed(recipe.seed)
     quiet()
+
+
+def device_of(accelerator: str, ranks: Ranks) -> torch.device:
+    """Return where this process's policy plays before and after Lightning has it: on the GPU it trains on, if it does."""
+    if accelerator in ("cuda", "auto") and torch.cuda.is_available():
+        return torch.device("cuda", ranks.local_rank)
+    if accelerator in ("mps", "auto") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
 
 
 def quiet() -> None:

@@ -43,7 +43,7 @@ LAUNCHER, ENDINGS = "CROSSAGENT_LAUNCHER", "CROSSAGENT_ENDINGS"
 GRACE_S = 30.0
 """How long the others have to stop when one has ended badly, before they are killed."""
 _POLL_S = 0.1
-_CONNECT_S = 5.0
+_PATIENCE_S = 20.0
 FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 """Exit codes: a bug of ours, the user's to fix, Ctrl-C, SIGTERM after which the same command goes on."""
 INTERRUPTION = "interrupted; the same command goes on with the stage that was interrupted"
@@ -108,15 +108,18 @@ class Launch:
             return False
         if kind == "lost":
             time.sleep(1.0)  # whoever knows the cause comes first
+        # The store is the launcher's, or rank 0's own: then it is there once rank 0 has come so far, and never if it failed too.
+        patience = 0.0 if self.first or kind == "lost" else _PATIENCE_S
         try:
+            address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            if not _listens(address, patience):
+                return self.first
             from torch.distributed import TCPStore
 
-            address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-            patience = timedelta(seconds=_CONNECT_S)
-            store = TCPStore(address, port, is_master=False, timeout=patience, wait_for_workers=False)
+            store = TCPStore(*address, is_master=False, timeout=timedelta(seconds=5), wait_for_workers=False)
             return bool(store.add("crossagent/said", 1) == 1)
-        except Exception:  # whoever keeps the store is gone, or never was; rank 0 always has a say
-            return self.first and kind != "lost"
+        except Exception:  # it went just now
+            return self.first
 
     def watch_launcher(self) -> None:
         """Stop when the ``crossagent run`` that started this process is gone: as on SIGTERM, and if need be harder."""
@@ -137,6 +140,17 @@ def lost_contact(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and re.search(r"gloo|NCCL|Connection (reset|closed) by peer|Broken pipe", text) is not None
     )
+
+
+def _listens(address: tuple[str, int], patience_s: float) -> bool:
+    """Return whether somebody listens there, by then; torch's own attempt would write on standard error."""
+    until = time.monotonic() + patience_s
+    while True:
+        with suppress(OSError), socket.create_connection(address, timeout=2.0):
+            return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.5)
 
 
 def _numbers(environ: Mapping[str, str], names: tuple[str, str], by: str) -> tuple[int, int]:

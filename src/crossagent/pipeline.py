@@ -228,7 +228,7 @@ def train(work: _Work, stage: str) -> None:
             policy.save(directory.checkpoint(stage))
     else:
         stages = (UNTRAINED, *recipe.stages)
-        policy = Policy.load(directory.checkpoint(stages[stages.index(stage) - 1]))
+        policy = work.load(stages[stages.index(stage) - 1])
         with work.progress.task(stage, 1) as bar:
             _STAGES[stage](work, policy, work.stage_run(stage, policy, bar))
     # An interrupted stage counts the time since it was continued; its metrics know the rest.
@@ -242,7 +242,7 @@ def evaluate(work: _Work, stage: str) -> None:
     if directory.done(f"{stage}/eval"):
         return
     started = time.monotonic()
-    policy = Policy.load(directory.checkpoint(stage))
+    policy = work.load(stage)
     names = tuple(recipe.spaces)
     after = recipe.evaluation.single_spaces_after
     alone = stage in after or ("last" in after and stage == recipe.stages[-1])
@@ -524,6 +524,10 @@ class _Work:
             "ranks": self.ranks,
         }
 
+    def load(self, stage: str) -> Policy:
+        """Return the policy at the end of a stage, where this process plays."""
+        return Policy.load(self.directory.checkpoint(stage)).to(self.worlds.device)
+
     def finish(self, step: str, result: Mapping[str, Any]) -> None:
         """Note that a step has finished; no process goes on before rank 0 has written all of it."""
         self.directory.finish(step, result)
@@ -531,7 +535,7 @@ class _Work:
 
     def reference(self, stage: str) -> Policy | None:
         """Return the policy of an earlier stage that the KL is to; None for ``start``: the policy a stage begins with."""
-        return None if stage == "start" else Policy.load(self.directory.checkpoint(stage))
+        return None if stage == "start" else self.load(stage)
 
     def stage_run(self, stage: str, policy: Policy, bar: ProgressTask) -> StageRun:
         """Return what a training stage gets: its directory and seed, and who listens."""
