@@ -1,6 +1,6 @@
 # make quickstart   install, then train and evaluate the quickstart
 # make test         install, then the fast tests          make test-all   the slow ones too
-# make chromium     what the tests of tests/ui need; without it they are skipped       make minecraft  likewise, those of Minecraft
+# make chromium     what the tests of tests/ui and of MiniWoB++ need; without it they are skipped       make minecraft  likewise, those of Minecraft
 # make lint         ruff, mypy, import-linter              make bench      what benchmarks/ claims, measured again
 # make docs         install what it needs, then build the pages into build/site
 SHELL := /bin/sh
@@ -53,9 +53,10 @@ chromium: $(STAMP)
 minecraft: $(STAMP)
 	@timeout 300 $(BIN)/crossagent minecraft install || echo "the tests of embedded Minecraft will be skipped"
 
-# TRL is compared with where it can be installed; without it those tests are skipped, with the reason.
+# TRL is compared with, and Ray used, where they can be installed; without them those tests are skipped, with the reason.
 test-all: $(DOCS_STAMP) chromium minecraft
 	$(BIN)/python -c 'import trl' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[differential]' || true
+	$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt -e '.[ray]' || true
 	$(BIN)/python -m pytest -q -n 2
 
 lint: $(STAMP)
@@ -74,6 +75,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/pool.py
 	$(BIN)/python benchmarks/fault_storm.py
+	$(BIN)/python benchmarks/rollout_vs_trl.py
 	$(BIN)/python benchmarks/constrained.py
 	$(BIN)/python benchmarks/craftworld.py --json benchmarks/craftworld.json
 

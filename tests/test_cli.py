@@ -138,7 +138,43 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(crossagent: Run, recip
     result = crossagent("run", recipe, "--dry-run")
     assert result.returncode == 0, result.stderr
     assert "sft → strl → relabel → mtrl" in result.stdout
+    assert "memory       mtrl: " in result.stdout
+    assert result.stdout.endswith(f"start        crossagent run {recipe}\n")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_needs_no_weights_and_no_torch(crossagent: Run, python: Run, recipe: Path) -> None:
+    said = json.loads(crossagent("plan", recipe, "plan.price_per_device_hour=2", "--json").stdout)
+    assert [stage["stage"] for stage in said["stages"]] == ["sft", "strl", "relabel", "mtrl"]
+    assert said["cost"] > 0
+    assert said["problems"] == []
+    code = (
+        "import sys\n"
+        "from crossagent.cli import main\n"
+        f"assert main(['plan', {str(recipe)!r}]) == 0\n"
+        "sys.exit(' '.join(sorted({'torch', 'lightning', 'transformers'} & set(sys.modules))) or 0)\n"
+    )
+    result = python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_cannot_fit_is_refused(crossagent: Run, recipe: Path) -> None:
+    small = [
+        "trainer.accelerator=cuda", "plan.hardware=4090", "plan.memory_gib=2.2", "policy.model=somebody/7b",
+        "plan.architecture={model_type: llama, hidden_size: 4096, num_hidden_layers: 32, num_attention_heads: 32, "
+        "intermediate_size: 11008, vocab_size: 32000}",
+    ]  # fmt: skip
+    result = crossagent("plan", recipe, *small)
+    assert result.returncode == 2
+    assert result.stderr.startswith("crossagent: toy does not fit: ")
+    assert "Change: " in result.stderr
+    dry = crossagent("run", recipe, *small, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "does not fit " in dry.stdout
+    unknown = crossagent("run", recipe, "policy.model=somebody/7b", "--dry-run")
+    assert unknown.returncode == 0, unknown.stderr
+    assert "not planned  policy.model: 'somebody/7b' has no config.json on this machine" in unknown.stdout
+    fails(crossagent("plan", recipe, "policy.model=somebody/7b"), "plan.architecture")
 
 
 def test_a_blind_policy_is_refused(crossagent: Run, recipe: Path) -> None:
@@ -166,7 +202,7 @@ def test_a_blind_policy_is_refused(crossagent: Run, recipe: Path) -> None:
         (["spaces.api.weight=-1"], ["weight: got -1"]),
         (["rollout.pool=rai"], ["rollout.pool", "'rai'", "Did you mean 'ray'?"]),
         (["rollout.pool=ray", "rollout.workers=0"], ["rollout.pool", "rollout.workers ≥ 1"]),
-        (["trainer.devices=2"], ["trainer.devices: got 2; expected 1"]),
+        (["trainer.devices=0"], ["trainer.devices: got 0; expected at least 1"]),
         (["policy.model=scratch-9m"], ["scratch-9m"]),
         (["trainer.accelerator=gpu0"], ["trainer.accelerator", "'gpu0'"]),
         (["trainer.strategy=deepspeed"], ["trainer.strategy", "Did you mean 'deepspeed_stage_"]),

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from crossagent import pipeline
 from crossagent.cli import main
 from crossagent.errors import RecipeError, StageInterrupted
+from crossagent.evaluation import device_of
 from crossagent.recipe import Plan, load_recipe, validate
 from crossagent.registry import load_plugins
 from crossagent.testing import toy_environment
+from crossagent.training.ranks import Ranks
 
 RECIPE = """
 environment: {name: toy}
@@ -323,6 +326,14 @@ def test_an_export_loads_without_us(
     code, _, err = command("export", run, "plain")
     assert code == 2
     assert "not empty" in err
+
+
+def test_a_policy_plays_on_the_gpu_that_its_process_trains_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = Ranks(rank=9, size=16, local_rank=1, local_size=8)
+    assert device_of("cuda", second) == torch.device("cpu"), "there is none here"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("cuda", second) == device_of("auto", second) == torch.device("cuda", 1)
+    assert device_of("cpu", second) == torch.device("cpu")
 
 
 def test_a_truncated_checkpoint_is_named(

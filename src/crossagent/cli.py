@@ -9,59 +9,74 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossagent import __version__
+from crossagent import __version__, launch
 from crossagent.errors import CrossAgentError, StageInterrupted
-from crossagent.launch import leave_launcher, notice
+from crossagent.launch import FAILED, INTERRUPTED, TERMINATED, USER_ERROR, Kind, Launch
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FAILED_CHECK, USER_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+    from crossagent.recipe import Plan
+
+FAILED_CHECK = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 (a check failed), 2 (the user's to fix),
     130 (interrupted), 143 (SIGTERM, after a resume point was written).
 
-    Of several processes that a launcher started, the first runs it; the others return 0 at once.
+    Of several processes that a launcher started, all run a recipe together; of any other command the first runs it, and the
+    others return 0 at once.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        rank, size = leave_launcher()
+        here = Launch.current()
     except CrossAgentError as error:
         print(f"crossagent: {error}", file=sys.stderr)
         return USER_ERROR
-    if rank != 0:
+    if not here.first and words[:1] != ["run"]:
         return 0
-    if size > 1:
-        print(f"crossagent: {notice(size)}", file=sys.stderr)
-    return _main(argv)
+    here.watch_launcher()
+    return _main(words, here)
 
 
-def _main(argv: Sequence[str] | None) -> int:
-    words = list(sys.argv[1:] if argv is None else argv)
+def _main(words: list[str], here: Launch) -> int:
     args = argparse.Namespace()
+
+    def ended(kind: Kind, message: str, code: int, before: str = "") -> int:
+        if here.says(kind, message, code):
+            _print_error(args, message, before)
+        return code
+
     try:
         of_a_plugin = _plugin_command(words)
         if of_a_plugin is not None:
             return int(of_a_plugin(words[1:]) or 0)
         args = _parse(words)
+        args.words = words
         return int(args.command(args))
     except StageInterrupted as stopped:
-        _print_error(args, str(stopped))
-        return TERMINATED
+        return ended("stopped", str(stopped), TERMINATED)
     except CrossAgentError as error:
-        _print_error(args, str(error))
-        return USER_ERROR
+        return ended("error", str(error), USER_ERROR)
     except KeyboardInterrupt:
-        _print_error(args, "interrupted; the same command goes on with the stage that was interrupted", "\n")
-        return INTERRUPTED
+        return ended("interrupted", launch.INTERRUPTION, INTERRUPTED, "\n")
     except BrokenPipeError:  # the reader of our output has gone (``| head``)
         sys.stderr.close()
         return 0
+    except Exception as error:
+        if here.size == 1:
+            raise
+        if launch.lost_contact(error):
+            return ended("lost", launch.LOST, FAILED)
+        if here.says("bug", traceback.format_exc(), FAILED):
+            raise
+        return FAILED
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
@@ -114,6 +129,21 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="check the recipe, say what would run, and stop")
     _progress_options(run)
     run.set_defaults(command=_run)
+
+    plan = commands.add_parser(
+        "plan", help="say what memory, time and money a recipe will need; refuse what cannot fit"
+    )
+    plan.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file, e.g. recipes/quickstart.yaml")
+    plan.add_argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="CHANGE",
+        help="as for run, e.g. plan.hardware=h100 trainer.devices=8 plan.price_per_device_hour=3",
+    )
+    plan.add_argument("--calibrate", type=Path, metavar="RUN", help="measure what is reached of this hardware on a run")
+    plan.add_argument("--json", action="store_true", help="print JSON: bytes and seconds")
+    plan.set_defaults(command=_plan)
 
     evaluate = commands.add_parser("eval", help="evaluate a run or a checkpoint")
     evaluate.add_argument("target", type=Path, metavar="RUN_OR_CHECKPOINT", help="e.g. runs/quickstart")
@@ -176,6 +206,11 @@ def build_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a checkpoint as a plain transformers model directory")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run or a checkpoint directory")
     export.add_argument("directory", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
+    export.add_argument(
+        "--adapter",
+        action="store_true",
+        help="of a LoRA checkpoint: write the adapters alone, as PEFT does (default: merged)",
+    )
     export.set_defaults(command=_export)
 
     doctor = commands.add_parser(
@@ -242,18 +277,21 @@ def _run(args: argparse.Namespace) -> int:
     from crossagent.recipe import load_recipe, validate
     from crossagent.registry import load_plugins
 
+    here = Launch.current()
+    if not here.first and (args.print_config or args.dry_run):
+        return 0
     recipe = load_recipe(args.recipe, args.overrides)
     if args.print_config:
         print(to_yaml(recipe), end="")
         return 0
     plan = validate(recipe, load_plugins())
     if args.dry_run:
-        for line in plan.describe():
-            print(line)
+        _dry_run(plan, args)
         return 0
     from crossagent.run_directory import RunDirectory
 
-    if (recipe.run_directory / "state.json").is_file() and (directory := RunDirectory.open(recipe)).complete:
+    begun = here.size == 1 and (recipe.run_directory / "state.json").is_file()
+    if begun and (directory := RunDirectory.open(recipe)).complete:
         from crossagent.tracking.summary import show_complete
 
         show_complete(directory.path, _console())
@@ -263,9 +301,46 @@ def _run(args: argparse.Namespace) -> int:
 
             sync(directory.path, tracking_uri(recipe.tracking.uri, directory.path))  # what a server missed, if any
         return 0
+    if here.size == 1 and recipe.trainer.processes > 1:
+        ended = launch.start(args.words, recipe.trainer)
+        if ended.bug:
+            print(ended.message, end="", file=sys.stderr)
+        elif ended.message:
+            _print_error(args, ended.message, "\n" * (ended.code == INTERRUPTED))
+        return ended.code
     from crossagent.pipeline import run
 
     run(plan, _console(), args.mode)
+    return 0
+
+
+def _dry_run(plan: Plan, args: argparse.Namespace) -> None:
+    from crossagent.estimate import estimate
+
+    for line in plan.describe():
+        print(line)
+    try:
+        for line in (expected := estimate(plan)).describe():
+            print(line)
+        for problem in expected.problems():
+            print(f"does not fit {problem}")
+    except CrossAgentError as error:  # what is not known about a model must not keep anybody from checking the rest
+        print(f"not planned  {error}")
+    print(f"start        {launch.command_line(['run', str(args.recipe), *args.overrides], plan.recipe.trainer)}")
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from crossagent.estimate import estimate
+    from crossagent.recipe import load_recipe, validate
+    from crossagent.registry import load_plugins
+
+    expected = estimate(validate(load_recipe(args.recipe, args.overrides), load_plugins()), args.calibrate)
+    if args.json:
+        _print_json(expected.as_dict())
+    else:
+        for line in expected.describe():
+            print(line)
+    expected.check()
     return 0
 
 
@@ -452,7 +527,7 @@ def _export(args: argparse.Namespace) -> int:
     from crossagent.recipe import find_checkpoint
 
     found = find_checkpoint(args.checkpoint)
-    export_checkpoint(found.checkpoint, args.directory)
+    export_checkpoint(found.checkpoint, args.directory, args.adapter)
     print(f"wrote {args.directory}: AutoModelForCausalLM.from_pretrained({str(args.directory)!r}) loads it")
     return 0
 

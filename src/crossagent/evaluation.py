@@ -6,6 +6,7 @@ Needs no Lightning, so ``crossagent eval`` starts quickly. The pipeline uses the
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
 import warnings
@@ -26,6 +27,7 @@ from crossagent.envs.world import Described
 from crossagent.errors import RecipeError, lookup
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.policy.fast_sampler import FastSampler
+from crossagent.policy.matmul import set_matmul_precision
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
 from crossagent.policy.sampler import GenerateSampler
@@ -35,6 +37,7 @@ from crossagent.seeding import derive
 from crossagent.tracking.mlflow import Tracker, tracking_uri
 from crossagent.tracking.progress import Mode, ProgressDisplay
 from crossagent.tracking.summary import cell_metrics, cell_rows
+from crossagent.training.ranks import Ranks
 from crossagent.types import Trajectory
 
 
@@ -65,16 +68,19 @@ class _SoFar:
 
 
 class Worlds:
-    """The environment workers of a recipe, and how a policy is evaluated in them."""
+    """The environment workers of a recipe, and how a policy is evaluated in them; by several processes, each with its own
+    workers, that all get every result.
+    """
 
-    def __init__(self, plan: Plan, pool: WorkerPool) -> None:
-        self.plan, self.pool = plan, pool
+    def __init__(self, plan: Plan, pool: WorkerPool, ranks: Ranks) -> None:
+        self.plan, self.pool, self.ranks = plan, pool, ranks
+        self.device = device_of(plan.recipe.trainer.accelerator, ranks)
         self.described: Described = pool.describe()
 
     @classmethod
-    def open(cls, plan: Plan, stack: ExitStack) -> Worlds:
+    def open(cls, plan: Plan, stack: ExitStack, ranks: Ranks | None = None) -> Worlds:
         """Start the workers; the stack ends them."""
-        return cls(plan, stack.enter_context(plan.open_pool()))
+        return cls(plan, stack.enter_context(plan.open_pool()), ranks or Ranks())
 
     def prompt(self, policy: Policy) -> PromptFormat:
         """Return how prompts are written for this policy."""
@@ -117,7 +123,7 @@ class Worlds:
         config = recipe.evaluation
         listed = evaluation_list(suite, self.plan.suites[suite], episodes or config.episodes, config.seed)
         so_far = _SoFar(spaces)
-        with progress.task(name, len(listed)) as bar:
+        with progress.task(name, len(self.ranks.mine(listed))) as bar:
 
             def ended(trajectories: Sequence[Trajectory]) -> None:
                 so_far.add(trajectories)
@@ -133,6 +139,7 @@ class Worlds:
                 seed=config.seed,
                 weights=recipe.weights,
                 progress=ended,
+                ranks=self.ranks,
             )
 
     def validate(self, policy: Policy) -> float:
@@ -148,6 +155,7 @@ class Worlds:
             params=SamplingParams(recipe.evaluation.temperature, recipe.rollout.max_new_tokens),
             seed=seed,
             weights=recipe.weights,
+            ranks=self.ranks,
         )
         return float(cell["return"])
 
@@ -188,7 +196,7 @@ def evaluate_checkpoint(
     chosen = tuple(name for name in recipe.spaces if name in spaces) if spaces else tuple(recipe.spaces)
     kind = MIXED if len(chosen) == len(recipe.spaces) and len(chosen) > 1 else "+".join(chosen)
     configure_torch(recipe)
-    policy = Policy.load(checkpoint)
+    policy = Policy.load(checkpoint).to(device_of(recipe.trainer.accelerator, Ranks()))
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressDisplay(mode))
         worlds = Worlds.open(plan, stack)
@@ -235,13 +243,27 @@ def configure_torch(recipe: Recipe) -> None:
     if recipe.trainer.threads:
         torch.set_num_threads(recipe.trainer.threads)
     torch.use_deterministic_algorithms(recipe.trainer.deterministic)
+    set_matmul_precision(recipe.trainer.matmul, recipe.trainer.accelerator)
     torch_seed(recipe.seed)
     quiet()
+
+
+def device_of(accelerator: str, ranks: Ranks) -> torch.device:
+    """Return where this process's policy plays before and after Lightning has it: on the GPU it trains on, if it does."""
+    if accelerator in ("cuda", "auto") and torch.cuda.is_available():
+        return torch.device("cuda", ranks.local_rank)
+    if accelerator in ("mps", "auto") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
 
 
 def quiet() -> None:
     """Keep to ourselves what libraries say about what we chose on purpose."""
     transformers.utils.logging.disable_progress_bar()  # ours show what matters; one per loaded file does not
+    if (
+        not torch.cuda.is_available()
+    ):  # where deepspeed is installed, saving a model loads it; else it says so, on stdout
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -249,6 +271,7 @@ def quiet() -> None:
         ".*does not have many workers",  # the data is a list in memory
         ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
         ".*'set_vital' is deprecated",  # torchdata 0.11 on torch 2.13
+        ".*`srun` command is available",  # who starts processes is crossagent.launch's business
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -2,6 +2,9 @@
 
 ``run`` reads top to bottom as the run happens. Each step is skipped when ``state.json`` says that it has finished;
 stages meet at checkpoints (docs/decisions/0002), so a continued run equals an unbroken one.
+
+Where a launcher has started several processes, all of them run this, step by step together: each plays its part of the
+episodes, and all get the whole. Rank 0 alone decides what is done already, writes files, tracks, and shows progress.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +22,7 @@ from rich.console import Console
 
 from crossagent.compose import plain
 from crossagent.envs.recording import MIXED, Demonstration
-from crossagent.errors import DataError, StageInterrupted, TaskError
+from crossagent.errors import DataError, RecipeError, StageInterrupted, TaskError
 from crossagent.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
 from crossagent.policy.export import export_checkpoint
@@ -52,6 +55,7 @@ from crossagent.tracking.summary import (
 from crossagent.training.callbacks import METRICS, read_metrics
 from crossagent.training.functions import LISTENER, find_function
 from crossagent.training.grpo import train_grpo
+from crossagent.training.ranks import Ranks
 from crossagent.training.relabel import relabel
 from crossagent.training.resume import RESUME, rows_done
 from crossagent.training.sft import train_sft
@@ -80,15 +84,18 @@ def run(plan: Plan, console: Console, mode: Mode = "auto") -> dict[str, Any]:
     Raises:
         CrossAgentError: Something that is the user's to fix; the run goes on from there once it is.
     """
-    directory = RunDirectory.open(plan.recipe)
-    with directory.locked(), ExitStack() as stack:
+    ranks = Ranks.join(plan.recipe.trainer.accelerator)
+    check_processes(plan.recipe, ranks)
+    with ExitStack() as stack:
+        stack.push(lambda kind, *_: None if kind else ranks.leave())
+        directory = _open_directory(plan.recipe, ranks, stack)
         if directory.complete:
-            return show_complete(directory.path, console)
-        stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
-        work = _Work.open(plan, directory, stack, mode)
-        say_where(work)
-        for text in plan.recipe.warnings:
-            work.progress.warn(text)
+            return show_complete(directory.path, console) if ranks.first else {}
+        work = _Work.open(plan, directory, stack, mode, ranks)
+        if ranks.first:
+            say_where(work)
+            for text in plan.recipe.warnings:
+                work.progress.warn(text)
         if not plan.recipe.makes_tokenizer:
             train(work, UNTRAINED)  # a model that cannot be loaded is found before anything is played
         if plan.recipe.needs_demonstrations:
@@ -98,7 +105,29 @@ def run(plan: Plan, console: Console, mode: Mode = "auto") -> dict[str, Any]:
             evaluate(work, stage)
         play_experts(work)
         summarize(work)
-    return show(directory.path, console)
+    return show(directory.path, console) if ranks.first else {}
+
+
+def check_processes(recipe: Recipe, ranks: Ranks) -> None:
+    """Raise :class:`RecipeError` unless there are as many processes as the recipe wants."""
+    trainer = recipe.trainer
+    if ranks.size != trainer.processes:
+        raise RecipeError(
+            f"trainer: the recipe is for {trainer.processes} processes (devices: {trainer.devices}, num_nodes: "
+            f"{trainer.num_nodes}), but the launcher started {ranks.size}. Fix: trainer.devices={ranks.local_size} "
+            f"trainer.num_nodes={max(1, ranks.size // ranks.local_size)}, or start it by `crossagent run` without a launcher"
+        )
+
+
+def _open_directory(recipe: Recipe, ranks: Ranks, stack: ExitStack) -> RunDirectory:
+    """Open and lock the run's directory; ranks other than the first follow what rank 0 has found there."""
+    directory = RunDirectory.open(recipe) if ranks.first else None
+    if directory is not None:
+        stack.enter_context(directory.locked())
+        if not directory.complete:
+            stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
+    steps = ranks.share(directory.steps if directory is not None else {})
+    return directory if directory is not None else RunDirectory.follow(recipe, steps)
 
 
 def say_where(work: _Work) -> None:
@@ -142,17 +171,17 @@ def collect_demonstrations(work: _Work) -> None:
     if directory.done("demonstrations"):
         return
     started = time.monotonic()
+    stats = CollectStats()
     if config.file is not None:
         demonstrations = load_demonstrations(config.file)
         _check_spaces(config.file, demonstrations, work.recipe.spaces)
-        stats = CollectStats()
     else:
-        stats = CollectStats()
         mixture = config.mixture or {**dict.fromkeys(work.recipe.spaces, 1.0), **_mixed(work.recipe, 2.0)}
         with work.progress.task("demonstrations", config.episodes) as bar:
             demonstrations = collect(
                 work.pool,
                 work.plan.demonstration_tasks,
+                ranks=work.ranks,
                 episodes=config.episodes,
                 mixture=mixture,
                 seed=derive(work.recipe.seed, "demonstrations"),
@@ -160,8 +189,9 @@ def collect_demonstrations(work: _Work) -> None:
                 progress=lambda done, total: bar.update(done),
                 stats=stats,
             )
-    save_demonstrations(directory.demonstrations, demonstrations, {"recipe_sha256": work.recipe.sha256})
-    directory.finish(
+    if work.ranks.first:
+        save_demonstrations(directory.demonstrations, demonstrations, {"recipe_sha256": work.recipe.sha256})
+    work.finish(
         "demonstrations",
         {"episodes": len(demonstrations), "seconds": time.monotonic() - started, "stats": asdict(stats)},
     )
@@ -188,22 +218,22 @@ def train(work: _Work, stage: str) -> None:
     work.track_stage(stage)
     torch_seed(derive(recipe.seed, "stage", stage))
     if stage == UNTRAINED:
-        policy = Policy.build(
-            recipe.policy,
-            texts=work.tokenizer_texts() if recipe.makes_tokenizer else (),
-            special_tokens=work.worlds.described.special_tokens,
-            seed=derive(recipe.seed, "policy"),
-        )
-        policy.save(directory.checkpoint(stage))
+        if work.ranks.first:
+            policy = Policy.build(
+                recipe.policy,
+                texts=work.tokenizer_texts() if recipe.makes_tokenizer else (),
+                special_tokens=work.worlds.described.special_tokens,
+                seed=derive(recipe.seed, "policy"),
+            )
+            policy.save(directory.checkpoint(stage))
     else:
         stages = (UNTRAINED, *recipe.stages)
-        policy = Policy.load(directory.checkpoint(stages[stages.index(stage) - 1]))
+        policy = work.load(stages[stages.index(stage) - 1])
         with work.progress.task(stage, 1) as bar:
             _STAGES[stage](work, policy, work.stage_run(stage, policy, bar))
     # An interrupted stage counts the time since it was continued; its metrics know the rest.
-    directory.finish(
-        f"{stage}/train", {"seconds": time.monotonic() - started, "found": found_by(directory.stage(stage))}
-    )
+    found = found_by(directory.stage(stage)) if work.ranks.first else {}
+    work.finish(f"{stage}/train", {"seconds": time.monotonic() - started, "found": found})
 
 
 def evaluate(work: _Work, stage: str) -> None:
@@ -212,7 +242,7 @@ def evaluate(work: _Work, stage: str) -> None:
     if directory.done(f"{stage}/eval"):
         return
     started = time.monotonic()
-    policy = Policy.load(directory.checkpoint(stage))
+    policy = work.load(stage)
     names = tuple(recipe.spaces)
     after = recipe.evaluation.single_spaces_after
     alone = stage in after or ("last" in after and stage == recipe.stages[-1])
@@ -223,6 +253,8 @@ def evaluate(work: _Work, stage: str) -> None:
         for kind, spaces in kinds.items():
             cell, trajectories = work.worlds.evaluate(policy, suite, spaces, work.progress, f"{stage}: {suite} {kind}")
             cells[suite][kind] = cell
+            if not work.ranks.first:
+                continue
             save_trajectories(
                 directory.stage(stage) / "trajectories" / f"evaluation-{suite}-{kind}.parquet",
                 trajectories,
@@ -237,10 +269,11 @@ def evaluate(work: _Work, stage: str) -> None:
                 f"{stage}: {suite} {kind}: success {100 * cell['success']:.1f} % "
                 f"[{100 * cell['ci95'][0]:.0f}–{100 * cell['ci95'][1]:.0f}], J {cell['return']:.3f}"
             )
-    directory.finish(f"{stage}/eval", {"seconds": time.monotonic() - started, "cells": cells})
-    publish(work, stage)
-    work.tracker.log_table("evaluation.json", cell_rows(cells), stage)
-    work.tracker.end(stage)
+    work.finish(f"{stage}/eval", {"seconds": time.monotonic() - started, "cells": cells})
+    if work.ranks.first:
+        publish(work, stage)
+        work.tracker.log_table("evaluation.json", cell_rows(cells), stage)
+        work.tracker.end(stage)
 
 
 def play_experts(work: _Work) -> None:
@@ -254,12 +287,18 @@ def play_experts(work: _Work) -> None:
         cells[suite] = {}
         for kind in [*_mixed(recipe, None), *recipe.spaces]:
             cell, _ = evaluate_experts(
-                listed, kind=kind, pool=work.worlds.pool, seed=recipe.evaluation.seed, weights=recipe.weights
+                listed,
+                kind=kind,
+                pool=work.pool,
+                seed=recipe.evaluation.seed,
+                weights=recipe.weights,
+                ranks=work.ranks,
             )
             spec = next((spec for spec in work.plan.spaces if spec.name == kind), None)
             cells[suite][kind] = {"interfaces": list(spec.requires) if spec else [], **cell}
-    write_json(work.directory.path / "experts.json", cells)
-    work.directory.finish("experts", {"cells": cells})
+    if work.ranks.first:
+        write_json(work.directory.path / "experts.json", cells)
+    work.finish("experts", {"cells": cells})
 
 
 def publish(work: _Work, stage: str = "") -> dict[str, Any]:
@@ -297,7 +336,9 @@ def _report(directory: RunDirectory) -> None:
 
 
 def summarize(work: _Work) -> None:
-    """Write the final summary and report, and close the tracking."""
+    """Write the final summary and report, and close the tracking: work of rank 0."""
+    if not work.ranks.first:
+        return
     directory, recipe = work.directory, work.recipe
     content = publish(work)
     for (
@@ -334,11 +375,12 @@ def _strl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     config = work.recipe.strl
     source = StrlSource(config, demonstrations=work.demonstrations, **work.playing(policy, run))
     result = train_grpo(policy, source, config, run, reference=work.reference(config.reference))
-    share = found_by(run.directory).get("two_spaces_can_earn", 1.0)
-    teaches = "" if share >= _LITTLE_CHOICE else ": this stage teaches next to nothing about choosing a space"
-    work.progress.line(
-        f"{run.name}: in {100 * share:.0f} % of the states two or more spaces can earn the reward{teaches}"
-    )
+    if work.ranks.first:
+        share = found_by(run.directory).get("two_spaces_can_earn", 1.0)
+        teaches = "" if share >= _LITTLE_CHOICE else ": this stage teaches next to nothing about choosing a space"
+        work.progress.line(
+            f"{run.name}: in {100 * share:.0f} % of the states two or more spaces can earn the reward{teaches}"
+        )
     return result
 
 
@@ -347,7 +389,7 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     config, recipe = work.recipe.relabel, work.recipe
     tasks = {task.name: task for task in work.plan.training_tasks}
     prompt, file = work.worlds.prompt(policy), run.directory / "demonstrations.parquet"
-    if not file.exists():  # else the stage was interrupted after it had begun to train
+    if work.ranks.share(not file.exists()):  # else the stage was interrupted after it had begun to train
         relabelled, stats = relabel(
             [demonstration for demonstration in work.demonstrations if demonstration.task in tasks],
             config,
@@ -358,11 +400,14 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
             prompt=prompt,
             params=SamplingParams(config.temperature, config.max_new_tokens or recipe.rollout.max_new_tokens),
             seed=run.seed,
+            ranks=work.ranks,
         )
         if not relabelled:
             raise TaskError("relabel: no demonstration of a training task could be replayed; check training_tasks")
-        write_json(run.directory / "relabel.json", asdict(stats))
-        save_demonstrations(file, relabelled, {"stage": run.name})
+        if work.ranks.first:
+            write_json(run.directory / "relabel.json", asdict(stats))
+            save_demonstrations(file, relabelled, {"stage": run.name})
+        work.ranks.wait()
     rows = rows_from_demonstrations(
         load_demonstrations(file),
         prompt,
@@ -411,17 +456,18 @@ class _Work:
     ) -> None:
         self.plan, self.recipe, self.directory = plan, plan.recipe, directory
         self.worlds, self.pool, self.tracker, self.progress = worlds, worlds.pool, tracker, progress
+        self.ranks = worlds.ranks
         self.listeners = Listeners({name: find_function(name, {}, LISTENER) for name in plan.recipe.tracking.listeners})
         self._demonstrations: list[Demonstration] | None = None
 
     @classmethod
-    def open(cls, plan: Plan, directory: RunDirectory, stack: ExitStack, mode: Mode) -> _Work:
+    def open(cls, plan: Plan, directory: RunDirectory, stack: ExitStack, mode: Mode, ranks: Ranks) -> _Work:
         recipe = plan.recipe
         configure_torch(recipe)
-        progress = stack.enter_context(ProgressDisplay(mode))
-        worlds = Worlds.open(plan, stack)
+        progress = stack.enter_context(ProgressDisplay(mode, rank=ranks.rank))
+        worlds = Worlds.open(plan, stack, ranks)
         tracking = recipe.tracking
-        uri = tracking_uri(tracking.uri, directory.path) if tracking.mlflow else ""
+        uri = tracking_uri(tracking.uri, directory.path) if tracking.mlflow and ranks.first else ""
         tracker = Tracker(uri, tracking.experiment, recipe.run_name, directory.path)
         work = cls(plan, directory, worlds, tracker, progress)
         stack.push(work.close_tracking)
@@ -475,17 +521,27 @@ class _Work:
             "prompt": self.worlds.prompt(policy),
             "max_new_tokens": self.recipe.rollout.max_new_tokens,
             "seed": run.seed,
+            "ranks": self.ranks,
         }
+
+    def load(self, stage: str) -> Policy:
+        """Return the policy at the end of a stage, where this process plays."""
+        return Policy.load(self.directory.checkpoint(stage)).to(self.worlds.device)
+
+    def finish(self, step: str, result: Mapping[str, Any]) -> None:
+        """Note that a step has finished; no process goes on before rank 0 has written all of it."""
+        self.directory.finish(step, result)
+        self.ranks.wait()
 
     def reference(self, stage: str) -> Policy | None:
         """Return the policy of an earlier stage that the KL is to; None for ``start``: the policy a stage begins with."""
-        return None if stage == "start" else Policy.load(self.directory.checkpoint(stage))
+        return None if stage == "start" else self.load(stage)
 
     def stage_run(self, stage: str, policy: Policy, bar: ProgressTask) -> StageRun:
         """Return what a training stage gets: its directory and seed, and who listens."""
         trainer = self.recipe.trainer
         directory = self.directory.stage(stage)
-        return StageRun(
+        run = StageRun(
             name=stage,
             directory=directory,
             seed=derive(self.recipe.seed, "stage", stage),
@@ -494,17 +550,24 @@ class _Work:
             strategy=trainer.strategy,
             precision=trainer.precision,
             deterministic=trainer.deterministic,
+            evaluate=lambda iteration: self.worlds.validate(policy),
+        )
+        if not self.ranks.first:
+            return run
+        return replace(
+            run,
             on_metrics=lambda step, metrics: self._tell(stage, step, metrics),
             on_progress=lambda done, total, metrics: bar.update(done, metrics, total),
             on_trajectories=lambda step, trajectories: self._keep(stage, step, trajectories),
             on_credit=lambda step, trajectories, credits: save_credits(
                 credit_file(directory / "trajectories", step), trajectories, credits, {"stage": stage, "step": step}
             ),
-            evaluate=lambda iteration: self.worlds.validate(policy),
         )
 
     def track_stage(self, stage: str) -> None:
         """Begin the stage's nested MLflow run, with its configuration and what it learns from."""
+        if not self.ranks.first:
+            return
         config = plain(self.recipe).get(stage, {})
         self.tracker.begin(stage, params=config, tags={"stage": stage})
         if stage in ("sft", "strl", "relabel") and self.directory.demonstrations.is_file():

@@ -23,6 +23,7 @@ from crossagent.chain import ChainSpace
 from crossagent.contract import CONTRACT
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
 from crossagent.envs.bridge import Bridge, BridgeFailed
+from crossagent.envs.failures import WorldLost
 from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
 from crossagent.errors import Unavailable
 from crossagent.spaces import (
@@ -207,6 +208,7 @@ __all__ = [
     "TickLimit",
     "TokenSet",
     "Unavailable",
+    "WorldLost",
     "carry_out",
     "hookimpl",
     "hookspec",

@@ -30,6 +30,7 @@ from crossagent.errors import (
     did_you_mean,
     lookup,
 )
+from crossagent.planning.config import PlanConfig
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
 from crossagent.policy.checkpoint import MANIFEST
 from crossagent.policy.config import SCRATCH, SEEING, PolicyConfig, PromptConfig
@@ -43,6 +44,7 @@ from crossagent.types import Task
 STAGES = ("sft", "strl", "relabel", "mtrl")
 """Every stage, in the only order that makes sense; a recipe lists some of them."""
 ACCELERATORS = ("cpu", "cuda", "mps", "auto")
+MATMULS = ("auto", "highest", "high", "medium")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
 RECIPE_FILE = "recipe.yaml"
 """The composed recipe in a run directory."""
@@ -192,7 +194,10 @@ class TrainerConfig:
     accelerator: str = "cpu"
     """``cpu``, ``cuda``, ``mps`` or ``auto``."""
     devices: int = 1
-    """1: this version trains in one process."""
+    """Processes per machine, each with a device (a CPU core, a GPU) and ``rollout.workers`` of its own. More than one:
+    ``crossagent run`` starts them."""
+    num_nodes: int = 1
+    """Machines. More than one: a launcher starts the processes (docs/guides/launchers.md)."""
     strategy: str = "auto"
     """What each process keeps of the training's state: all of it (``auto``, ``ddp``), its part of the optimiser's states
     (``deepspeed_stage_1``), of the gradients too (``deepspeed_stage_2``), of the weights too (``deepspeed_stage_3``,
@@ -204,18 +209,29 @@ class TrainerConfig:
     """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
     deterministic: bool = True
     """Only deterministic algorithms; an operation without one raises."""
+    matmul: str = "auto"
+    """Precision of float32 matrix products: ``highest``, ``high``, ``medium`` (torch.set_float32_matmul_precision), or ``auto``:
+    on a CPU ``medium`` where that is another, faster library with the same precision, which is tried when a run begins; else
+    ``highest``."""
 
     def __post_init__(self) -> None:
         lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
         lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
+        lookup(self.matmul, dict.fromkeys(MATMULS, True), "trainer.matmul:", RecipeError)
         lookup(self.strategy, STRATEGIES, "trainer.strategy:", RecipeError)
         unable = {"deepspeed": ("64-true",), "fsdp2": ("16-mixed", "64-true")}.get(self.strategy.partition("_")[0], ())
         if self.precision in unable:
             raise RecipeError(
                 f"precision: got {self.precision!r}; {self.strategy!r} cannot, expected bf16-mixed or 32-true"
             )
-        if self.devices != 1:
-            raise RecipeError(f"devices: got {self.devices}; expected 1: this version trains in one process")
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least 1")
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.num_nodes
 
 
 @dataclass
@@ -246,6 +262,7 @@ class Recipe:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
 
     def __post_init__(self) -> None:
         _check_stages(self.stages)
@@ -317,10 +334,14 @@ class Recipe:
         return Path(self.runs_dir) / self.run_name
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes a run this run: all of the recipe but where its files go and who watches."""
+        """Return what makes a run this run: all of the recipe but where its files go, who watches, what ``plan`` expects, and over
+        how many processes it is dealt out: it may go on over fewer or more.
+        """
         content = plain(self)
-        for key in ("run_name", "runs_dir", "tracking"):
+        for key in ("run_name", "runs_dir", "tracking", "plan"):
             del content[key]
+        for key in ("devices", "num_nodes", "strategy"):
+            del content["trainer"][key]
         content["order_of_spaces"] = list(self.spaces)  # JSON objects are compared without order, a prompt has one
         return content
 
@@ -532,7 +553,8 @@ def model_type(recipe: Recipe) -> str | None:
                 return str(json.loads(path.read_text(encoding="utf-8")).get("model_type", ""))
             except (OSError, ValueError, AttributeError):
                 return None  # whoever loads it says what is wrong with it
-    return None
+    said = recipe.plan.architecture.get("model_type")
+    return None if said is None else str(said)
 
 
 def _check_segments(recipe: Recipe, spaces: SpaceSet) -> None:

@@ -14,20 +14,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from crossagent.compose import differing_keys, to_yaml
+from crossagent.compose import differing_keys, merge, to_yaml
 from crossagent.errors import CrossAgentError, RecipeError
-from crossagent.recipe import RECIPE_FILE, Recipe
+from crossagent.recipe import RECIPE_FILE, Recipe, SpaceConfig
 from crossagent.tracking.files import read_json, write_json, write_text
 
 STATE_VERSION = 1
 
 
 class RunDirectory:
-    """Paths and progress of one run. Make it with :meth:`open`."""
+    """Paths and progress of one run. Make it with :meth:`open`; of several processes, rank 0 does, the others :meth:`follow`."""
 
-    def __init__(self, path: Path, state: dict[str, Any]) -> None:
+    def __init__(self, path: Path, state: dict[str, Any], writes: bool = True) -> None:
         self.path = path
         self._state = state
+        self._writes = writes
 
     @classmethod
     def open(cls, recipe: Recipe) -> RunDirectory:
@@ -45,8 +46,7 @@ class RunDirectory:
                     f"{state_file}: got version {state.get('version')!r}; expected {STATE_VERSION}. "
                     f"Fix: remove {path}, or use run_name=ANOTHER"
                 )
-            changes = differing_keys(state["recipe"], recipe.identity())
-            if changes:
+            if changes := _changes(state["recipe"], recipe):
                 shown = "\n  ".join(changes[:20])
                 more = f"\n  … and {len(changes) - 20} more" if len(changes) > 20 else ""
                 raise RecipeError(
@@ -68,7 +68,23 @@ class RunDirectory:
         write_json(state_file, state)
         return cls(path, state)
 
+    @classmethod
+    def follow(cls, recipe: Recipe, steps: Mapping[str, Any]) -> RunDirectory:
+        """Return the directory as a process sees it that writes nothing there.
+
+        Args:
+            recipe: The same as rank 0's.
+            steps: Its :attr:`steps` at the start; what is finished from then on, all processes finish together.
+        """
+        return cls(recipe.run_directory, {"steps": dict(steps)}, writes=False)
+
     # -- progress ------------------------------------------------------------------------------------------------
+    @property
+    def steps(self) -> Mapping[str, Any]:
+        """What has finished, with what each left."""
+        steps: Mapping[str, Any] = self._state["steps"]
+        return steps
+
     @property
     def complete(self) -> bool:
         """Whether every step has finished."""
@@ -91,7 +107,8 @@ class RunDirectory:
     def finish(self, step: str, result: Mapping[str, Any]) -> None:
         """Note that a step has finished, with what later steps and the summary need of it."""
         self._state["steps"][step] = dict(result)
-        write_json(self.path / "state.json", self._state)
+        if self._writes:
+            write_json(self.path / "state.json", self._state)
 
     def discard_unstarted(self) -> None:
         """Remove the directory again when no step has finished: a run that could not begin leaves nothing behind."""
@@ -137,3 +154,15 @@ class RunDirectory:
             file.write(f"pid {os.getpid()}")
             file.flush()
             yield
+
+
+def _changes(stored: dict[str, Any], recipe: Recipe) -> list[str]:
+    """Return the keys in which a recipe differs from that of a run.
+
+    A key that the version which began the run did not know had its default's meaning there (docs/decisions/0001).
+    """
+    now = recipe.identity()
+    if not differing_keys(stored, now):
+        return []
+    spaces = {name: SpaceConfig() for name in stored["spaces"]}
+    return differing_keys(merge(Recipe(spaces=spaces).identity(), stored), now)

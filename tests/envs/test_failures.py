@@ -65,6 +65,18 @@ class Breaks(ToyWorld):
     def tick(self, raw):
         return [][raw.camera[0]]
 """
+LOST = """
+from crossagent.plugin import WorldLost
+from crossagent.testing import ToyWorld
+
+class LostAtStart(ToyWorld):
+    def reset(self, task, seed):
+        raise WorldLost("its server was killed")
+
+class LostInATick(ToyWorld):
+    def tick(self, raw):
+        raise WorldLost("its server was killed")
+"""
 SPACES = """
 from crossagent_api.space import ApiSpace
 
@@ -102,6 +114,18 @@ def test_the_innermost_frame_of_a_package_says_whose_fault_it_is(tmp_path, worke
     assert isinstance(found, EnvFailure)
     assert (found.kind, found.fault, found.task, found.seed) == ("raised", fault, "get:apple", 3)
     assert not found.retried
+
+
+@pytest.mark.parametrize("world", ["LostAtStart", "LostInATick"])
+def test_a_world_that_lost_what_it_stands_on_is_worth_another_try(tmp_path, world):
+    (tmp_path / "lost_worlds.py").write_text(LOST)
+    env = replace(toy_environment(), factory=f"lost_worlds:{world}")
+    with WorkerPool(WorldConfig(env, {}, (API,)), 0, 1, timeout_s=20) as pool:
+        found = pool.call("reset", 0, TASK, 3)
+        if world == "LostInATick":
+            found = pool.call("act", 0, "Api: goto(apple)")
+    assert (found.kind, found.fault, found.reason) == ("raised", "infrastructure", "WorldLost: its server was killed")
+    assert found.retried
 
 
 def test_garbage_and_a_leak_cost_their_episode(tmp_path):

@@ -12,6 +12,7 @@ from crossagent.planning.memory import GIB, Job, Sampling, Scoring, Update, acti
 from crossagent.planning.numbers import Numbers
 from crossagent.planning.shape import ModelShape
 from crossagent.planning.sharding import STRATEGIES, Sharding
+from crossagent.training.config import STRATEGIES as TRAINED
 
 SHAPE = ModelShape(width=8, layers=2, heads=2, kv_heads=1, head_dim=4, feed_forward=16, vocab=10, tied=True)
 P = SHAPE.parameters
@@ -125,6 +126,13 @@ def test_autocast_keeps_copies_of_the_weights() -> None:
 def test_bytes_per_number(precision: str, dtype: str, engine: str, bytes_: tuple[int, int, int]) -> None:
     numbers = Numbers.of(precision, dtype, engine)
     assert (numbers.weight, numbers.gradient, numbers.optimizer) == bytes_
+
+
+def test_a_plan_knows_the_strategies_that_train() -> None:
+    assert set(STRATEGIES) == set(TRAINED)
+    for name, shape in TRAINED.items():
+        own = Sharding.of(name, 2)
+        assert (own.stage, own.offload_optimizer, own.offload_parameters) == tuple(shape)
 
 
 _jobs = st.builds(

@@ -67,6 +67,31 @@ def test_an_export_is_an_ordinary_directory_of_the_same_function(lora, tmp_path)
     torch.testing.assert_close(outputs(policy), outputs(built), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("tokens", [[], ["<|dig|>"]])
+@pytest.mark.parametrize("named", [False, True])
+def test_exported_adapters_load_with_plain_transformers_and_peft(tokens, named, tmp_path):
+    base = tiny_policy("qwen2", tmp_path)
+    base.export(tmp_path / "plain") if named else base.save(tmp_path / "plain")
+    policy = Policy.build(PolicyConfig(str(tmp_path / "plain"), lora=LoraConfig(r=4)), special_tokens=tokens)
+    stir(policy).save(tmp_path / "checkpoint")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "adapter", adapter=True)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "adapter").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "adapter")
+    ids = torch.tensor([tokenizer.encode(f"{OBSERVATION}<|mine|> oak{''.join(tokens)}", add_special_tokens=False)])
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, policy.model(input_ids=ids).logits)
+    size = sum(file.stat().st_size for file in (tmp_path / "adapter").glob("*.safetensors"))
+    assert size < (tmp_path / "plain/model.safetensors").stat().st_size / 2, "the adapters alone"
+    assert not (tmp_path / "adapter/README.md").exists()
+
+
+def test_what_has_no_adapters_exports_none(tmp_path):
+    tiny_policy("qwen2", tmp_path).save(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match="has no adapters"):
+        export_checkpoint(tmp_path / "checkpoint", tmp_path / "adapter", adapter=True)
+    assert not (tmp_path / "adapter").exists()
+
+
 def test_lora_on_a_directory_keeps_the_base_where_it_is_and_says_when_it_is_gone(tmp_path):
     tiny_policy("qwen2", tmp_path).export(tmp_path / "plain")
     policy = stir(Policy.build(PolicyConfig(str(tmp_path / "plain"), lora=LoraConfig(r=4)), special_tokens=["<|dig|>"]))

@@ -64,6 +64,7 @@ def test_targets_are_the_only_positions_the_output_layer_sees(scratch):
     ids, mask = padded(scratch, texts, "right")
     wanted = torch.zeros_like(mask, dtype=torch.bool)
     wanted[0, 3], wanted[1, 7], wanted[1, 11] = True, True, True
+    assert scratch.packs, "tried by now"
     seen = []
     handle = scratch.backbone.get_output_embeddings().register_forward_hook(lambda m, a, out: seen.append(out.shape))
     try:
@@ -138,6 +139,7 @@ def test_gradient_checkpointing_changes_no_gradient_and_is_used(kind, lora, tmp_
         policy.train()
         stir_adapters(policy)
         ids, mask = padded(policy, rows(policy, [12, 7]), "right")
+        assert policy.packs, "tried by now"
         calls = []
         layers = policy.backbone.transformer.h if kind == "gpt2" else policy.backbone.model.layers
         norm = layers[0].ln_1 if kind == "gpt2" else layers[0].input_layernorm

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from crossagent.envs.images import png
-from crossagent.errors import RecipeError
+from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.plugin import SampleRequest, SamplingParams
 from crossagent.policy.config import LoraConfig, PolicyConfig, PromptConfig
 from crossagent.policy.fast_sampler import FastSampler
@@ -87,6 +87,10 @@ def test_log_probs_of_sampling_are_those_of_training(policy: Policy, make: Any) 
         ids = (*request.prompt_ids, *sample.response_ids)
         want = logprobs(policy, ids, len(request.prompt_ids), request.images, 0.7)
         torch.testing.assert_close(torch.tensor(sample.logprobs), want, atol=2e-5, rtol=0)
+
+
+def test_prompts_without_pictures_are_sampled_by_our_own_loop(policy: Policy) -> None:
+    assert FastSampler(policy).supported
 
 
 def test_what_is_seen_changes_what_is_said(policy: Policy) -> None:
@@ -231,6 +235,16 @@ def test_pictures_that_do_not_fill_their_places_are_refused(policy: Policy) -> N
     ids = torch.tensor([written(policy, picture(1))])
     with pytest.raises(ValueError, match="places for pictures"):
         policy.picture_inputs(ids, [(picture(1), picture(2))])
+
+
+def test_places_without_pictures_are_refused_so_that_nothing_trains_blindly(policy: Policy) -> None:
+    ids = torch.tensor([written(policy, picture(1))])
+    wanted = torch.zeros_like(ids, dtype=torch.bool)
+    wanted[0, -1] = True
+    with pytest.raises(ValueError, match="places for pictures"):
+        policy.logprobs(ids, torch.ones_like(ids), wanted)
+    with pytest.raises(CrossAgentError, match="places for pictures"):
+        FastSampler(policy).sample([SampleRequest(tuple(ids[0].tolist()), seed=0)], SamplingParams(1.0, 4))
 
 
 def test_a_policy_that_reads_text_alone_is_given_no_pictures(scratch: Policy) -> None:

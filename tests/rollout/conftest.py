@@ -69,8 +69,14 @@ def prompt():
 
 
 @pytest.fixture
-def whimsical():
-    return ScriptedSampler(whim, eot_id=EOT)
+def whimsicals():
+    """Make samplers that answer alike."""
+    return lambda: ScriptedSampler(whim, eot_id=EOT)
+
+
+@pytest.fixture
+def whimsical(whimsicals):
+    return whimsicals()
 
 
 @pytest.fixture

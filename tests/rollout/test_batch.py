@@ -96,6 +96,52 @@ def test_micro_batches_hold_every_row_once_within_the_budget(lengths: list[int],
         assert len(batch) == 1 or len(batch) * width <= budget
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(1, 30)), min_size=1, max_size=30),
+    st.integers(50, 400),
+)
+def test_rows_that_share_a_beginning_stay_together_and_it_counts_once(
+    kinds: list[tuple[int, int, int]], budget: int
+) -> None:
+    """Each row: which of four beginnings of 50 tokens, so many tokens of its own, so many that were sampled."""
+    rows = rows_from_trajectories(
+        [
+            trajectory(turn((*range(100 * which, 100 * which + 50), *(1000 + k,) * own), (7,) * said))
+            for k, (which, own, said) in enumerate(kinds)
+        ]
+    )
+    for which in range(4):
+        mine = [row for row, kind in zip(rows, kinds, strict=True) if kind[0] == which]
+        for row in mine:
+            assert row.shared <= row.response_mask.index(True), "what is sampled is nobody else's"
+            assert (
+                row.shared == 0
+                or sum(other.input_ids[: row.shared] == row.input_ids[: row.shared] for other in mine) > 1
+            )
+    batches = micro_batches(rows, budget, shared=True)
+    assert sorted(i for b in batches for i in b) == list(range(len(rows)))
+    for batch in batches:
+        families: dict[tuple[int, ...], list[int]] = {}
+        for i in batch:
+            families.setdefault(rows[i].input_ids[: rows[i].shared], []).append(len(rows[i]) - rows[i].shared)
+        padded = sum(len(start) + len(rests) * -(-max(rests) // 16) * 16 for start, rests in families.items())
+        assert len(batch) == 1 or padded <= budget
+
+
+def test_what_is_shared_is_what_saves_most() -> None:
+    system, task, other = tuple(range(100)), tuple(range(200, 300)), tuple(range(300, 340))
+    prompts = [(*system, *task, 1), (*system, *task, 2), (*system, *other, 3), (5, 6, 7), (*system, *task, 4)]
+    rows = rows_from_trajectories([trajectory(turn(prompt, (9, EOT))) for prompt in prompts])
+    # All four at 100 tokens would save 300; the three at 200 save 400.
+    assert [row.shared for row in rows] == [200, 200, 0, 0, 200]
+    few = rows_from_trajectories([trajectory(turn((1, 2, 3), (9, EOT))) for _ in range(8)])
+    assert [row.shared for row in few] == [0] * 8, "not worth it"
+    alike = rows_from_trajectories([trajectory(turn(system, (1, EOT))) for _ in range(3)])
+    assert [row.shared for row in alike] == [100] * 3
+    assert collate(alike, 0).shared.tolist() == [100] * 3
+
+
 class Prompt:
     """Writes ids one can read: 1000 + number of spaces, history, observation length."""
 

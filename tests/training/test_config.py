@@ -38,6 +38,7 @@ from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, Str
         (GRPOConfig, {"minibatches": 200}, "minibatches: got 200; expected at most"),
         (GRPOConfig, {"keep": "best"}, "keep: best needs evaluate_every > 0"),
         (GRPOConfig, {"importance": "mask", "old_logprobs": "sampler"}, "nothing to correct"),
+        (GRPOConfig, {"kl_in": "reward", "kl_coef": 0.1, "old_logprobs": "reuse"}, "before the update"),
         (GRPOConfig, {"lr": float("nan")}, "lr: got nan"),
         (StrlConfig, {"horizon": 0}, "horizon: got 0"),
         (StrlConfig, {"estimator": "gigpo"}, "a single turn has no steps"),

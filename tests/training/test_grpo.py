@@ -106,6 +106,84 @@ def test_ratio_is_one_on_the_first_pass(tmp_path: Path, temperature: float, conc
         assert row["train/ratio_max"] > 1 + 1e-5  # the second step is not the first
 
 
+@pytest.mark.parametrize("minibatches", [1, 2])
+def test_old_logprobs_of_the_first_step_can_be_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minibatches: int
+) -> None:
+    """Two epochs: in the second they are what they were in the first, not those of then."""
+    logprobs = Policy.logprobs
+    ends, rows, credits = {}, {}, {}
+    for old_logprobs in ("recompute", "reuse"):
+        policy = tiny_policy()
+        asked: list[tuple[bool, int]] = []
+
+        def counted(self, ids, *more, policy=policy, asked=asked, **named):
+            if self is policy:
+                asked.append((torch.is_grad_enabled(), len(ids)))
+            return logprobs(self, ids, *more, **named)
+
+        monkeypatch.setattr(Policy, "logprobs", counted)
+        config = replace(
+            SMALL,
+            iterations=1,
+            minibatches=minibatches,
+            epochs=2,
+            old_logprobs=old_logprobs,
+            drop_all_fail=False,
+            kl_coef=0.1,
+        )
+        seen = credits.setdefault(old_logprobs, [])
+        run = stage(tmp_path / old_logprobs, on_credit=lambda *said, seen=seen: seen.append(said[2]))
+        train_grpo(policy, WordSource(policy), config, run)
+        (rows[old_logprobs],) = read_metrics(tmp_path / old_logprobs / "metrics.jsonl")
+        ends[old_logprobs] = weights(policy)
+        frozen, trained = (sum(n for graph, n in asked if graph is kind) for kind in (False, True))
+        share = 1 if old_logprobs == "recompute" else 1 - 1 / minibatches
+        assert frozen == pytest.approx(share * trained / 2), "rows of an epoch"
+    assert rows["reuse"]["train/ratio_first_deviation"] == 0.0 < rows["reuse"]["train/ratio_max"] - 1
+    for name in (
+        "train/loss",
+        "train/kl",
+        "train/kl_old",
+        "train/entropy",
+        "train/sampler_gap_mean",
+        "train/ratio_max",
+    ):
+        assert rows["reuse"][name] == pytest.approx(rows["recompute"][name], abs=1e-5), name
+    for name, value in ends["reuse"].items():
+        torch.testing.assert_close(value, ends["recompute"][name], atol=1e-4, rtol=0)
+    for one, other in zip(credits["reuse"][0], credits["recompute"][0], strict=True):
+        for mine, theirs in zip(one, other, strict=True):
+            assert len(mine.logprobs) == len(theirs.logprobs)
+            assert mine.logprobs == pytest.approx(theirs.logprobs, abs=1e-5)
+    assert any(turn.logprobs for own in credits["reuse"][0] for turn in own)
+
+
+def test_the_reference_is_not_asked_while_it_is_the_policy(tmp_path: Path) -> None:
+    policy = tiny_policy()
+    module = GRPOModule(policy, WordSource(policy), replace(SMALL, kl_coef=0.1))
+    module._reference = [make_reference(policy)]
+    rows = rows_from_trajectories(module.source.play(0).trajectories)
+    asked = module.score(rows)
+    module._reference[0].logprobs = None  # whoever asks fails
+    module._at_reference = True
+    known = module.score(rows)
+    for one, other in zip(known.ref, asked.ref, strict=True):
+        assert torch.equal(one, other), "the same bits"
+
+    calls = []
+    score = GRPOModule.score
+
+    def watched(self, *said):
+        calls.append(self._at_reference)
+        return score(self, *said)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GRPOModule, "score", watched)
+        train_grpo(policy, WordSource(policy), replace(SMALL, kl_coef=0.1, drop_all_fail=False), stage(tmp_path))
+    assert calls == [True, False], "until the first optimiser step"
+
+
 class Constrained:
     """A sampler that may draw only some ids at each position: those of one remainder by 3, and the end of turn."""
 
@@ -190,6 +268,16 @@ def test_temperature_divides_the_logits_of_the_old_pass(tmp_path: Path) -> None:
     train_grpo(policy, WordSource(policy, temperature=0.7), config, stage(tmp_path))
     (row,) = read_metrics(tmp_path / "metrics.jsonl")
     assert row["train/sampler_gap_max"] > 0.01  # sampled at 0.7, trained at 1: the log shows it
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision_reinforces_too(tmp_path: Path, precision: str) -> None:
+    policy = tiny_policy(dtype="bfloat16" if precision == "bf16-true" else "float32")
+    train_grpo(policy, WordSource(policy), replace(SMALL, kl_coef=0.1), stage(tmp_path, precision=precision))
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert sum(row["train/optimizer_steps"] for row in rows) > 0
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert max(row.get("train/ratio_first_deviation", 0.0) for row in rows) < 0.05
 
 
 def test_two_runs_are_bit_identical(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_entropy_of_spaces_is_over_tokens_and_that_of_shares_over_spaces() -> No
     assert space_metrics([ONE], [[0.1]], ("a", "b"))["rollout/space_entropy"] == 0.0
 
 
-@pytest.mark.parametrize("old_logprobs", ["recompute", "sampler"])
+@pytest.mark.parametrize("old_logprobs", ["recompute", "reuse", "sampler"])
 def test_entropy_is_taken_at_the_sampling_temperature_overall_and_per_space(tmp_path: Path, old_logprobs: str) -> None:
     policy = tiny_policy()
     source = WordSource(policy, temperature=0.7)

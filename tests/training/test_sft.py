@@ -120,6 +120,15 @@ def test_sigterm_saves_at_the_step_and_the_same_call_goes_on(tmp_path: Path) -> 
     assert timeless(read_metrics(tmp_path / "cut/metrics.jsonl")) == read_metrics(tmp_path / "whole/metrics.jsonl")
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision_learns_too(tmp_path: Path, precision: str) -> None:
+    policy = tiny_policy(dtype="bfloat16" if precision == "bf16-true" else "float32")
+    losses: list[float] = []
+    run = stage(tmp_path, precision=precision, on_metrics=lambda _, metrics: losses.append(metrics["sft/loss"]))
+    train_sft(policy, rows_of(policy), SFTConfig(epochs=6, batch_size=12, lr=5e-3, warmup=0.0), run)
+    assert losses[-1] < losses[0] / 2
+
+
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="demonstrations are empty"):
         train_sft(tiny_policy(), [], SFTConfig(), stage(tmp_path))

@@ -13,6 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from crossagent.envs.worker import WorkerPool
+from crossagent.envs.world import WorldConfig
+from crossagent.plugin import WorldLost
+from crossagent.registry import load_plugins
 from crossagent_miniwob import browser
 from crossagent_miniwob.browser import BrowserFailed, close_shared
 
@@ -37,7 +41,7 @@ def test_a_killed_browser_costs_its_episodes_and_the_next_begins_in_another(make
     processes = family(old.process.pid)
     os.kill(old.process.pid, signal.SIGKILL)
     for env in (first, second):
-        with pytest.raises(BrowserFailed):
+        with pytest.raises(WorldLost):  # so that these episodes are begun again
             env.interface("skills").call("click", "click_me")
     assert gone(processes)
     assert not Path(old._profile).exists()
@@ -45,6 +49,24 @@ def test_a_killed_browser_costs_its_episodes_and_the_next_begins_in_another(make
         env.reset(task("click-test"), 0)
         env.interface("skills").call("click", "click_me")
         assert env.success
+
+
+def test_a_pool_whose_browser_is_killed_says_so_and_heals(make_world, task):
+    make_world()  # skips without Chromium
+    plugins = load_plugins()
+    config = WorldConfig(env=plugins.environment("miniwob"), spaces=((plugins.space("api"), {}),))
+    with WorkerPool(config, workers=1, worlds_per_worker=2, timeout_s=60) as pool:
+        pool.call_many("reset", [(0, (task("click-test"), 0)), (1, (task("click-test"), 0))])
+        (engine,) = [p for p in psutil.Process(pool.pids[0]).children() if "--headless" in p.cmdline()]
+        engine.kill()
+        lost = pool.call_many("act", [(0, ("Api: click(click_me)",)), (1, ("Api: click(click_me)",))])
+        assert [(failure.fault, failure.retried) for failure in lost] == [("infrastructure", True)] * 2
+        assert pool.restarts == 0
+        pool.call_many("reset", [(0, (task("click-test"), 0)), (1, (task("click-test"), 0))])
+        done = pool.call_many("act", [(0, ("Api: click(click_me)",)), (1, ("Api: click(click_me)",))])
+        assert all(acted.success for acted in done)
+        processes = [p for pid in pool.pids for p in family(pid)]
+    assert gone(processes)
 
 
 def test_a_page_that_hangs_is_given_up_and_its_neighbour_goes_on(make_world, task, monkeypatch):

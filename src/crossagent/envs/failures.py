@@ -44,6 +44,12 @@ class Garbage(Exception):
         self.fault: Fault = fault
 
 
+class WorldLost(RuntimeError):
+    """What a world lives in beside its own process (a browser, a server) was killed from outside, or went down because of another
+    world. A world raises it, in ``reset`` too; the episode is begun again in a fresh one, a few times at most.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class EnvFailure:
     """Why a job has no result. Data, not an exception: a broken episode is dropped or begun again, and counted."""
@@ -89,6 +95,8 @@ def whose(error: BaseException, environment: type, spaces: Mapping[str, type], s
     """
     if isinstance(error, Garbage):
         return error.fault
+    if isinstance(error, WorldLost):
+        return "infrastructure"
     if isinstance(error, MemoryError):
         return "environment"
     if starting:

@@ -24,7 +24,7 @@ from transformers import DynamicCache
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.kv import Layers, Prefixes, Rows, joined, our_attention
 from crossagent.policy.merging import merged_weights, with_merged
-from crossagent.policy.model import Policy
+from crossagent.policy.model import TOLERANCE, Policy
 from crossagent.policy.sampler import BatchedSampler, GenerateSampler, choose, sampling_mode, uniforms, watched_logprobs
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,6 @@ _DROP_AT = 0.75
 """Finished rows are dropped from the buffers when at most this share is left."""
 _MISSES = 3
 """After so many calls none of which found a row to go on with, nothing is kept until :meth:`FastSampler.forget`."""
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
-"""Of logits, relative to the largest: how far our loop may be from the model's own in the test it has to pass."""
 
 Ids = tuple[int, ...]
 
@@ -317,8 +315,9 @@ class FastSampler(BatchedSampler):
             theirs = self._logits(ids, counts).float()
         except Exception as error:  # whatever a model that does not ask transformers for attention does
             return f"{type(error).__name__}: {error}"
-        far = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-3))
-        limit = _TOLERANCE.get(next(policy.model.parameters()).dtype, 1e-3)
+        some = theirs.isfinite()  # what is never sampled is −∞ in both
+        far = float((ours[some] - theirs[some]).abs().max() / theirs[some].abs().max().clamp(min=1e-3))
+        limit = TOLERANCE.get(next(policy.model.parameters()).dtype, 1e-3)
         return "" if far <= limit else f"its logits would be {far:.1g} of their size off"
 
 

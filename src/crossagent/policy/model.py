@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,10 +27,13 @@ from crossagent.errors import CheckpointError, RecipeError
 from crossagent.policy import checkpoint, sources
 from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
 from crossagent.policy.masking import Allowed, masked
+from crossagent.policy.packing import Packed, pack, packed_attention
 from crossagent.policy.pictures import Pictures
 from crossagent.policy.template import end_of_turn_id
 
 log = logging.getLogger(__name__)
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
+"""Of logits, relative to the largest: how far a loop of ours may be from the model's own in the test it has to pass."""
 _FEWEST = 4
 """Rows of the output layer's input, at least: fewer are multiplied in another order on a CPU, and round differently."""
 
@@ -76,7 +80,10 @@ class Policy(nn.Module):
         self.takes_positions = "position_ids" in inspect.signature(self.backbone.forward).parameters
         """Whether positions can be given, as padding on the left needs."""
         self.pictures = pictures
-        self._dropout_off = False
+        self._dropout_off = self._packing = False
+        self._packs: bool | None = None
+        self._window: int | None = None
+        """The longest row that is packed, where layers look back no further; None: any."""
         if config.gradient_checkpointing:
             self.backbone.activation_checkpointing_enable({"use_reentrant": False, "context_fn": self._again})
         self.eval()
@@ -148,13 +155,17 @@ class Policy(nn.Module):
         *,
         dropout: bool = False,
         entropy: bool = True,
+        entropy_gradient: bool = True,
         allowed: Allowed = (),
         images: Sequence[Sequence[bytes]] = (),
+        shared: Tensor | None = None,
     ) -> PolicyOutput:
         """Return log p(token t | tokens < t) and entropies where ``target_mask`` is true.
 
         The output layer runs at those positions alone, logits / temperature in fp32. Gradients flow through both
         results. Dropout is off whatever mode the module is in, so that old, new and reference passes are one function.
+        Where the model lets us (:attr:`packs`), its layers run on the tokens that there are: no padding, and what rows share
+        once; see :mod:`crossagent.policy.packing`.
 
         Args:
             input_ids: [row, tok], padded on either side.
@@ -163,12 +174,15 @@ class Policy(nn.Module):
             temperature: The sampler's, > 0.
             dropout: Keep dropout in training mode (for supervised training).
             entropy: False skips the entropies (zeros).
+            entropy_gradient: Whether gradients flow through the entropies.
             allowed: (row, token, set) where the sampler was constrained: only these ids could be drawn there, and log-probs
                 and entropies are those of the distribution over them, so that the ratio stays 1.
             images: The pictures of each row, PNG bytes, in the order of their places in ``input_ids``; () where there are none.
+            shared: [row] how many first tokens a row has in common with the rows that begin alike and say the same number; at
+                most up to its first target. None: nothing is shared.
 
         Raises:
-            ValueError: A first position is a target, or the temperature is not positive.
+            ValueError: A first position is a target, the temperature is not positive, or pictures do not fill their places.
         """
         if temperature <= 0:
             raise ValueError(
@@ -177,20 +191,25 @@ class Policy(nn.Module):
         if bool(target_mask[:, 0].any()):
             raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
+        sees = any(images) or (self.pictures is not None and bool((input_ids == self.pictures.pad_id).any()))
         with contextlib.nullcontext() if dropout else self._without_dropout():
-            inputs = self._mask_inputs(attention_mask)
-            if any(images):
-                inputs.pop("position_ids", None)  # the model knows where its pictures are
-                inputs |= self.picture_inputs(input_ids, images)
-            logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
+            if self.packs and not sees and (self._window is None or input_ids.shape[1] <= self._window):
+                logits = self._packed_logits(rows, before, pack(input_ids, attention_mask, shared, self._dtype))
+            else:
+                inputs = self._mask_inputs(attention_mask)
+                if sees:
+                    inputs.pop("position_ids", None)  # the model knows where its pictures are
+                    inputs |= self.picture_inputs(input_ids, images)
+                logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
         logits = _constrained(logits.float() / temperature, rows, before + 1, allowed)
         logp = torch.log_softmax(logits, dim=-1)  # [target, vocab]
         taken = logp.gather(-1, input_ids[rows, before + 1].unsqueeze(-1)).squeeze(-1)
         zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
         spread = zeros
         if entropy:
-            finite = logp.masked_fill(logp == -torch.inf, 0.0)  # 0 · −∞ is 0 here, and so is its gradient
-            spread = zeros.index_put((rows, before + 1), -(finite.exp() * finite).sum(-1))
+            with contextlib.nullcontext() if entropy_gradient else torch.no_grad():
+                finite = logp.masked_fill(logp == -torch.inf, 0.0)  # 0 · −∞ is 0 here, and so is its gradient
+                spread = zeros.index_put((rows, before + 1), -(finite.exp() * finite).sum(-1))
         return PolicyOutput(zeros.index_put((rows, before + 1), taken), spread)
 
     @contextlib.contextmanager
@@ -207,10 +226,70 @@ class Policy(nn.Module):
             for module in training:
                 module.training = True
 
+    @property
+    def packs(self) -> bool:
+        """Whether log-probs are taken without padding: its layers ask transformers for plain causal attention (``sdpa``), and
+        say the same when it is packed, which is tried once, on a few tokens.
+        """
+        if self._packs is None:
+            self._packs = self.config.attention == "sdpa" and self.takes_positions
+            if self._packs:
+                with torch.no_grad(), self._without_dropout():
+                    reason = self._unpackable()
+                self._packs = not reason
+                if reason:
+                    log.info("%s trains on padded rows: %s", self.backbone.config.model_type, reason)
+        return self._packs
+
+    def _unpackable(self) -> str:
+        """Return why rows of this model cannot be packed, empty where they can."""
+        vocab = self.backbone.get_input_embeddings().weight.shape[0]
+        ids = torch.tensor([[(7 * i + 3 + row * (i > 4)) % min(vocab, 97) for i in range(12)] for row in range(3)])
+        mask, wanted = torch.ones_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+        mask[1, 9:], wanted[:, 5:9] = 0, True
+        ids, mask, rows, cols = (x.to(self.device) for x in (ids, mask, *wanted.nonzero(as_tuple=True)))
+        packed = pack(ids, mask, torch.tensor([5, 5, 0]), self._dtype)
+        try:
+            ours = self._packed_logits(rows, cols, packed).float()
+        except Exception as error:  # whatever a model that does not ask transformers for attention does
+            return f"{type(error).__name__}: {error}"
+        theirs = self.logits_at(rows, cols, input_ids=ids, use_cache=False).float()
+        self._window = min(packed.windows, default=None)
+        far = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-3))
+        return "" if far <= TOLERANCE.get(self._dtype, 1e-3) else f"its logits would be {far:.1g} of their size off"
+
+    def _packed_logits(self, rows: Tensor, cols: Tensor, packed: Packed) -> Tensor:
+        """Return logits [target, vocab] at the tokens (rows, cols) of what was packed."""
+        before, self._packing = self._packing, True
+        try:
+            with packed_attention(self.backbone.config):
+                return self.logits_at(
+                    torch.zeros_like(rows),
+                    packed.index[rows, cols],
+                    input_ids=packed.input_ids,
+                    position_ids=packed.position_ids,
+                    packed=packed,
+                    use_cache=False,
+                )
+        finally:
+            self._packing = before
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
     def _again(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
         """Contexts of a checkpointed layer's forward and of its second run, on the way back: as it was the first time."""
-        again = self._without_dropout() if self._dropout_off else contextlib.nullcontext()
-        return contextlib.nullcontext(), again
+        return contextlib.nullcontext(), self._as_it_was(self._dropout_off, self._packing)
+
+    @contextlib.contextmanager
+    def _as_it_was(self, dropout_off: bool, packing: bool) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            if dropout_off:
+                stack.enter_context(self._without_dropout())
+            if packing:
+                stack.enter_context(packed_attention(self.backbone.config))
+            yield
 
     def logits_at(self, rows: Tensor, cols: Tensor, **inputs: Any) -> Tensor:
         """Run the model on ``inputs`` and return its logits [target, vocab] at (rows, cols) alone, each [target].
@@ -302,6 +381,26 @@ class Policy(nn.Module):
         if self.pictures is not None:
             self.pictures.save(stage)
 
+    def export_adapter(self, directory: str | Path) -> None:
+        """Write the adapters as PEFT does, for use without crossagent.
+
+        Their base is the model that the policy was built on; where that came from no name, or got rows for new tokens, it is
+        written beside them (``base/``), and named by its place: a directory that is moved needs ``base_model_name_or_path`` in
+        ``adapter_config.json`` changed.
+        """
+        place = Path(directory).expanduser().absolute()
+        with checkpoint.staged(place) as stage, _quiet():
+            self.model.save_pretrained(stage, save_embedding_layers=False)  # type: ignore[operator]
+            (stage / "README.md").unlink(missing_ok=True)
+            self.tokenizer.save_pretrained(stage)
+            described = json.loads((stage / "adapter_config.json").read_text(encoding="utf-8"))
+            base: str | None = self.source
+            if base is None or described.get("trainable_token_indices"):
+                self.backbone.save_pretrained(stage / "base", state_dict=self._base_weights())
+                base = str(place / "base")
+            described["base_model_name_or_path"] = base
+            (stage / "adapter_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
     @classmethod
     def load(cls, directory: str | Path) -> Policy:
         """Read a checkpoint of ours, exactly as it was saved.
@@ -366,11 +465,12 @@ class Reference:
         *,
         allowed: Allowed = (),
         images: Sequence[Sequence[bytes]] = (),
+        shared: Tensor | None = None,
     ) -> PolicyOutput:
         """See :meth:`Policy.logprobs`."""
         asked = (input_ids, attention_mask, target_mask, temperature)
         with self._in_place():
-            return self._policy.logprobs(*asked, entropy=False, allowed=allowed, images=images)
+            return self._policy.logprobs(*asked, entropy=False, allowed=allowed, images=images, shared=shared)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a resumed run needs to have the same reference again."""

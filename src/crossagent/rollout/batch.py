@@ -6,9 +6,10 @@ inferred from ids or roles: an id equal to the padding is a token like any other
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,8 @@ class Row:
     """[tok] Drawn uniformly, not by the policy (the header of an explored turn); () is nowhere."""
     allowed: tuple[tuple[int, TokenSet], ...] = ()
     """(token, the ids that could be drawn there), where the sampler was constrained."""
+    shared: int = 0
+    """First tokens that other rows have too and that a training pass computes once; see :func:`with_shared`."""
     images: tuple[bytes, ...] = ()
     """PNG bytes of the pictures in ``input_ids``, in the order of their places."""
 
@@ -100,6 +103,8 @@ class Batch:
     """[row, tok] fp32: what the token's loss is multiplied with."""
     explored: Tensor
     """[row, tok] bool: drawn uniformly, not by the policy."""
+    shared: Tensor
+    """[row] int64: see ``Row.shared``."""
     allowed: Allowed = ()
     """See ``Policy.logprobs``."""
     images: Sequence[tuple[bytes, ...]] = ()
@@ -119,8 +124,9 @@ class Batch:
         ):
             if getattr(self, name).shape != shape:
                 raise ValueError(f"Batch.{name} is {tuple(getattr(self, name).shape)}; input_ids are {tuple(shape)}")
-        if self.trajectory.shape != shape[:1]:
-            raise ValueError(f"Batch.trajectory is {tuple(self.trajectory.shape)}; there are {shape[0]} rows")
+        for name in ("trajectory", "shared"):
+            if getattr(self, name).shape != shape[:1]:
+                raise ValueError(f"Batch.{name} is {tuple(getattr(self, name).shape)}; there are {shape[0]} rows")
 
     def to(self, device: torch.device | str) -> Batch:
         """Return it on a device."""
@@ -158,7 +164,7 @@ def rows_from_trajectories(
         if any(math.isnan(a) for a in per_turn) or (train is not None and not train[index]):
             continue
         rows += _rows_of(trajectory.turns, per_turn, index, concatenate, segment_weights or {})
-    return rows
+    return with_shared(rows)
 
 
 def rows_from_demonstrations(
@@ -325,25 +331,97 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         trajectory=torch.tensor([row.trajectory for row in rows]),
         weights=torch.from_numpy(weights),
         explored=torch.from_numpy(explored),
+        shared=torch.tensor([row.shared for row in rows]),
         allowed=tuple((i, at, tokens) for i, row in enumerate(rows) for at, tokens in row.allowed),
         images=tuple(row.images for row in rows) if any(row.images for row in rows) else (),
     )
 
 
-def micro_batches(rows: Sequence[Row], token_budget: int) -> list[list[int]]:
-    """Return indices of ``rows`` in batches of like length, each of at most ``token_budget`` padded tokens.
+def micro_batches(rows: Sequence[Row], token_budget: int, *, shared: bool = False) -> list[list[int]]:
+    """Return indices of ``rows`` in batches of like length, each of at most ``token_budget`` tokens, padding included.
 
     Longest first, so that memory peaks at once; ties keep their order. A row longer than the budget stands alone; every row
-    is in exactly one batch.
+    is in exactly one batch. With ``shared``, for a policy that ``packs``, rows that share a beginning stay together, and it
+    counts once.
     """
-    order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
+    families: dict[tuple[int, ...], list[int]] = {}
+    for index in sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i)):
+        families.setdefault(rows[index].input_ids[: rows[index].shared] if shared else (), []).append(index)
     batches: list[list[int]] = []
-    for index in order:
-        if batches and (len(batches[-1]) + 1) * _width(len(rows[batches[-1][0]])) <= token_budget:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
+    before = beginning = widest = count = 0  # of the last batch: tokens of its other families; those of this one
+    for start, family in families.items():
+        before, beginning, widest, count = before + beginning + count * widest, len(start), 0, 0
+        for index in family:
+            rest = max(widest, _width(len(rows[index]) - beginning))
+            if batches and before + beginning + (count + 1) * rest <= token_budget:
+                batches[-1].append(index)
+                widest, count = rest, count + 1
+            else:
+                batches.append([index])
+                before, widest, count = 0, _width(len(rows[index]) - beginning), 1
     return batches
+
+
+_WORTH = 32
+"""Tokens that sharing a beginning has to save."""
+
+
+def with_shared(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with ``shared`` set, so that a pass over all of them runs on fewer tokens.
+
+    A row shares with at most one set of others; never a token that was sampled. What is shared follows from all of these rows,
+    not from the batches they are computed in, so that a row's log-probs do not depend on those. Nothing is shared where there are
+    pictures: equal ids may hold the places of different ones.
+    """
+    if any(row.images for row in rows):
+        return list(rows)
+    limits = [_limit(row) for row in rows]
+    order = sorted(range(len(rows)), key=lambda i: (rows[i].input_ids[: limits[i]], i))
+    starts = [rows[i].input_ids[: limits[i]] for i in order]
+    common = [_in_common(one, other) for one, other in itertools.pairwise(starts)]
+    shared = [0] * len(rows)
+    for first, last, length in _families(common, 0, len(order) - 1)[1]:
+        for at in range(first, last + 1):
+            shared[order[at]] = length
+    return [
+        row if row.shared == number else replace(row, shared=number) for row, number in zip(rows, shared, strict=True)
+    ]
+
+
+def _limit(row: Row) -> int:
+    """Return how many first tokens could be another row's too: up to the first that was sampled."""
+    return next((k for k, sampled in enumerate(row.response_mask) if sampled), len(row) - 1)
+
+
+def _in_common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """Return how many first ids two sequences have in common."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:  # the first ``low`` are the same; more than ``high`` are not
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _families(common: Sequence[int], first: int, last: int) -> tuple[int, list[tuple[int, int, int]]]:
+    """Return what sharing saves in the rows ``first`` … ``last`` of a sorted list, and (first, last, tokens) of each set.
+
+    ``common`` says what each row has in common with the next. Either all share what all have in common, or the list falls
+    apart where neighbours have the least in common.
+    """
+    if first >= last:
+        return 0, []
+    least = min(common[first:last])
+    saved, begin = 0, first
+    found: list[tuple[int, int, int]] = []
+    for end in range(first, last + 1):
+        if end == last or common[end] == least:
+            more, sets = _families(common, begin, end)
+            saved, found, begin = saved + more, found + sets, end + 1
+    together = least * (last - first) - _WORTH
+    return (together, [(first, last, least)]) if together > max(saved, 0) else (saved, found)
 
 
 def _width(longest: int) -> int:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from crossagent.envs.recording import MIXED, Demonstration, DemoTurn
 from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.errors import DataError, RecipeError, TaskError, did_you_mean
+from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.rollout.store import SEGMENTS, read_rows, segment_rows, segments_of, write_rows
 from crossagent.seeding import derive, rng
 from crossagent.types import Task
@@ -98,6 +99,7 @@ def collect(
     pool: WorkerPool,
     tasks: Sequence[Task],
     *,
+    ranks: Ranks = ALONE,
     episodes: int,
     mixture: Mapping[str, float],
     seed: int,
@@ -115,6 +117,7 @@ def collect(
     Args:
         pool: The worlds.
         tasks: What to demonstrate; unsolvable ones are left out.
+        ranks: The processes that record them together, each in its own pool; all get the whole list.
         episodes: Number to keep.
         mixture: Kind → weight; a kind is a space's name or ``mixed``.
         seed: The run's.
@@ -142,17 +145,19 @@ def collect(
         jobs: list[tuple[_Plan, Task, int]] = []
         for plan in plans.values():
             jobs += [(plan, task, number) for task, number in plan.next_attempts(_ROUND // len(plans) or 1)]
-        answers = pool.spread(
-            "demonstrate",
-            [
-                (
-                    task,
-                    derive(seed, "demonstration", plan.kind, number),
-                    names if plan.kind == MIXED else (plan.kind,),
-                    derive(seed, "decision", plan.kind, number),
-                )
-                for plan, task, number in jobs
-            ],
+        answers = ranks.joined(
+            pool.spread(
+                "demonstrate",
+                [
+                    (
+                        task,
+                        derive(seed, "demonstration", plan.kind, number),
+                        names if plan.kind == MIXED else (plan.kind,),
+                        derive(seed, "decision", plan.kind, number),
+                    )
+                    for plan, task, number in ranks.mine(jobs)
+                ],
+            )
         )
         for (plan, task, _), answer in zip(jobs, answers, strict=True):
             plan.take(task, answer, keep_failed)

@@ -16,6 +16,7 @@ from crossagent.envs.worker import EnvFailure, WorkerPool
 from crossagent.errors import TaskError
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.loop import Episode, PromptLike, play
+from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.seeding import derive, rng
 from crossagent.types import StopReason, Task, Trajectory, Turn
 
@@ -63,6 +64,7 @@ def evaluate(
     seed: int,
     weights: Mapping[str, float],
     progress: Callable[[Sequence[Trajectory]], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[dict[str, Any], list[Trajectory]]:
     """Play one cell and return (:func:`aggregate` of it, its trajectories in the order of ``listed``).
 
@@ -76,6 +78,7 @@ def evaluate(
         seed: Of the responses; take the same for all cells.
         weights: λ per space.
         progress: As in :func:`crossagent.rollout.loop.play`.
+        ranks: As there; each process plays its part of the episodes.
     """
     episodes = [Episode(task, world, number, 0, tuple(spaces)) for number, (task, world) in enumerate(listed)]
     trajectories = play(
@@ -87,6 +90,7 @@ def evaluate(
         seed=derive(seed, "evaluation responses"),
         step=0,
         progress=progress,
+        ranks=ranks,
     )
     return aggregate(trajectories, weights), trajectories
 
@@ -98,16 +102,15 @@ def evaluate_experts(
     pool: WorkerPool,
     seed: int,
     weights: Mapping[str, float],
+    ranks: Ranks = ALONE,
 ) -> tuple[dict[str, Any], list[Trajectory]]:
     """Play one cell with the environment's experts: what a space alone (``kind`` its name), or ``mixed``, can reach.
 
     Returns the same as :func:`evaluate`; the turns have no token ids.
     """
     mixture = pool.config.space_names if kind == MIXED else (kind,)
-    answers = pool.spread(
-        "demonstrate",
-        [(task, world, mixture, derive(seed, "expert", number)) for number, (task, world) in enumerate(listed)],
-    )
+    jobs = [(task, world, mixture, derive(seed, "expert", number)) for number, (task, world) in enumerate(listed)]
+    answers = ranks.joined(pool.spread("demonstrate", ranks.mine(jobs)))
     trajectories = [
         _expert_trajectory(number, task, world, mixture, answer)
         for number, ((task, world), answer) in enumerate(zip(listed, answers, strict=True))

@@ -25,6 +25,7 @@ from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.config import SCHEDULES
 from crossagent.rollout.explore import draw_space, header_logprobs
+from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive
 from crossagent.spaces import CostRule
@@ -165,6 +166,7 @@ def play(
     progress: Callable[[Sequence[Trajectory]], None] | None = None,
     timing: Timing | None = None,
     schedule: str = "halves",
+    ranks: Ranks = ALONE,
 ) -> list[Trajectory]:
     """Play episodes to their end and return one trajectory each, sorted by (group, member).
 
@@ -182,6 +184,8 @@ def play(
         progress: Called with the trajectories that have just ended, failures included.
         timing: Counters to add to.
         schedule: Who is sampled when; see the module's first lines.
+        ranks: The processes among which the groups are dealt out, each with a pool and a sampler of its own. All of them
+            call this with the same episodes, and all get all trajectories; ``progress`` and ``timing`` see this process's.
 
     Raises:
         CrossAgentError: More than ``pool.max_failed`` of the episodes were lost.
@@ -189,16 +193,28 @@ def play(
     keys = [(e.group, e.member) for e in episodes]
     if len(set(keys)) != len(keys):
         raise ValueError("play: two episodes have the same (group, member); their responses would share seeds")
-    forget(sampler)
-    table = _Table(episodes, pool, sampler, prompt, params, seed, step, progress, timing or Timing())
     if schedule not in SCHEDULES:
         raise ValueError(f"play: got schedule {schedule!r}; expected one of {', '.join(SCHEDULES)}")
+    forget(sampler)
+    groups: dict[int, list[Episode]] = {}
+    for episode in episodes:
+        groups.setdefault(episode.group, []).append(episode)
+    mine = ranks.mine(list(groups.values()))
+    own = [episode for group in mine for episode in group] if ranks.size > 1 else episodes
+    losses = _Losses(len(episodes), pool.max_failed)
+    table = _Table(own, pool, sampler, prompt, params, seed, step, progress, timing or Timing(), losses)
     if schedule == "async":
         table.play_by_arrival()
     else:
         table.play_in_turns(parts=2 if schedule == "halves" else 1)
     forget(sampler)
-    return sorted(table.done, key=lambda t: (t.group, t.member))
+    played: dict[int, list[Trajectory]] = {group[0].group: [] for group in mine}
+    for trajectory in table.done:
+        played[trajectory.group].append(trajectory)
+    done = [trajectory for group in ranks.joined(played.values()) for trajectory in group]
+    if ranks.size > 1:
+        losses.check(sum(ranks.gather(losses.reasons), Counter()))
+    return sorted(done, key=lambda t: (t.group, t.member))
 
 
 def forget(sampler: Sampler) -> None:
@@ -266,6 +282,28 @@ class _Said:
     text: str
 
 
+class _Losses:
+    """Episodes that were dropped, and how many of them are too many."""
+
+    def __init__(self, episodes: int, most: float) -> None:
+        self.reasons = Counter[str]()
+        self._episodes, self._most = episodes, most
+
+    def add(self, failure: EnvFailure) -> None:
+        self.reasons[f"{failure.kind}: {failure.reason}"] += 1
+        self.check(self.reasons)
+
+    def check(self, reasons: Counter[str]) -> None:
+        """Raise when these are too many."""
+        lost = sum(reasons.values())
+        if lost > self._most * self._episodes:
+            often = "; ".join(f"{reason} ({count}×)" for reason, count in reasons.most_common(3))
+            raise CrossAgentError(
+                f"{lost} of {self._episodes} episodes were lost to their worlds, which is more than rollout.max_failed="
+                f"{self._most:g} allows: {often}. Fix the environment, or go on with what is left: rollout.max_failed=1"
+            )
+
+
 class _Table:
     """The episodes of one call of :func:`play`."""
 
@@ -280,12 +318,13 @@ class _Table:
         step: int,
         progress: Callable[[Sequence[Trajectory]], None] | None,
         timing: Timing,
+        losses: _Losses,
     ) -> None:
         self.waiting = deque((episode, 0, 0) for episode in episodes)
         """Each with its failed attempts, and those in which its own process was killed."""
         self.done: list[Trajectory] = []
         self._ended: list[Trajectory] = []
-        self._wanted, self._failed = len(episodes), Counter[str]()
+        self._wanted, self._losses = len(episodes), losses
         self.pool, self.sampler, self.prompt, self.params = pool, sampler, prompt, params
         self.seed, self.step, self.progress, self.timing = seed, step, progress, timing
 
@@ -471,15 +510,7 @@ class _Table:
             self.waiting.appendleft((state.episode, state.attempt + 1, killed))
             return
         self._ended.append(state.finish(StopReason.failure, str(failure)))
-        self._failed[f"{failure.kind}: {failure.reason}"] += 1
-        lost = sum(self._failed.values())
-        if lost > self.pool.max_failed * self._wanted:
-            often = "; ".join(f"{reason} ({count}×)" for reason, count in self._failed.most_common(3))
-            raise CrossAgentError(
-                f"{lost} of {self._wanted} episodes were lost to their worlds, which is more than rollout.max_failed="
-                f"{self.pool.max_failed:g} allows: {often}. Fix the environment, or go on with what is left: "
-                "rollout.max_failed=1"
-            )
+        self._losses.add(failure)
 
     def _report(self) -> None:
         self.done += self._ended

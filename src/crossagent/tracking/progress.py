@@ -127,19 +127,21 @@ class ProgressTask:
 class ProgressDisplay:
     """Where all progress and every warning of one command goes. Use as a context manager."""
 
-    def __init__(self, mode: Mode = "auto", stream: TextIO | None = None) -> None:
+    def __init__(self, mode: Mode = "auto", stream: TextIO | None = None, rank: int = 0) -> None:
         """Show progress.
 
         Args:
             mode: ``auto``: bars on a terminal, lines elsewhere; ``quiet``: warnings only; ``json``: one object per line.
             stream: Standard error, if not given.
+            rank: Of several processes the first shows everything; of the others nothing but our own warnings (those of
+                libraries are the same everywhere) is shown, with their number.
         """
-        self.mode = mode
+        self.mode, self.rank = mode, rank
         self._stream = stream or sys.stderr
         self._bars: Progress | None = None
         self._task: ProgressTask | None = None
         self._warnings = _Once(self)
-        if mode == "auto" and self._stream.isatty():
+        if mode == "auto" and self._stream.isatty() and not rank:
             self._bars = _Bars(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
@@ -164,6 +166,8 @@ class ProgressDisplay:
 
     def line(self, text: str) -> None:
         """Write one line, above the bars if there are any."""
+        if self.rank:
+            return
         if self.mode == "json":
             self.event("message", message=text)
         elif self.mode != "quiet":
@@ -171,6 +175,7 @@ class ProgressDisplay:
 
     def warn(self, text: str) -> None:
         """Write a warning, in every mode."""
+        text = f"process {self.rank}: {text}" if self.rank else text
         if self.mode == "json":
             self.event("warning", message=text)
         else:
@@ -178,7 +183,7 @@ class ProgressDisplay:
 
     def event(self, event: str, **content: Any) -> None:
         """With ``json``: write one object, ``{"time": ISO 8601 in UTC, "event": …, …}``; otherwise nothing."""
-        if self.mode == "json":
+        if self.mode == "json" and (not self.rank or event == "warning"):
             time_ = datetime.now(UTC).isoformat(timespec="milliseconds")
             self._print(json.dumps({"time": time_, "event": event, **content}, ensure_ascii=False))
 
@@ -229,6 +234,8 @@ class _Once(logging.Handler):
         logging.captureWarnings(False)
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._display.rank and not record.name.startswith("crossagent"):
+            return
         text = record.getMessage().strip()
         if record.name == "py.warnings":  # "file.py:12: UserWarning: text\n  the line of code"
             found = re.match(r".*?:\d+: \w+: (.*?)(?:\n  .*)?$", text, re.DOTALL)

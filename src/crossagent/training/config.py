@@ -208,7 +208,9 @@ class GRPOConfig:
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     old_logprobs: str = "recompute"
-    """``recompute`` in the training engine (ratio 1 on the first pass), or ``sampler``: those of sampling, one pass less."""
+    """``recompute`` in the training engine (ratio 1 on the first pass, which is a check); ``reuse``: as that, but what the first
+    optimiser step trains has those of the step's own pass, equal by construction (with one minibatch: one pass less, and the
+    ratio no check; several processes recompute); ``sampler``: those of sampling, one pass less."""
     importance: str = "none"
     """Correction for sampler ≠ trainer: ``none``, ``truncate``, ``mask``."""
     importance_level: str = "token"
@@ -297,7 +299,7 @@ class GRPOConfig:
                 f"reference: got {self.reference!r} with kl_coef 0; expected kl_coef > 0: nothing else uses it"
             )
         _not_negative("entropy_coef", self.entropy_coef)
-        _one_of("old_logprobs", self.old_logprobs, ("recompute", "sampler"))
+        _one_of("old_logprobs", self.old_logprobs, ("recompute", "reuse", "sampler"))
         _one_of("importance", self.importance, ("none", "truncate", "mask"))
         _one_of("importance_level", self.importance_level, ("token", "sequence"))
         if not self.importance_cap >= 1:
@@ -306,9 +308,13 @@ class GRPOConfig:
             raise RecipeError(
                 "importance: with old_logprobs: sampler there is nothing to correct; set one of the two back"
             )
-        if self.explore_members and self.old_logprobs == "sampler":
+        if self.explore_members and self.old_logprobs != "recompute":
             raise RecipeError(
                 "explore_members: needs old_logprobs: recompute, to know what the policy thinks of a space"
+            )
+        if self.kl_in == "reward" and self.old_logprobs == "reuse":
+            raise RecipeError(
+                "kl_in: reward needs the old log-probs before the update; expected old_logprobs: recompute"
             )
         _one_of("keep", self.keep, ("last", "best"))
         if self.keep == "best" and not self.evaluate_every:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from crossagent.rollout.batch import Batch, Row, collate
+from crossagent.rollout.batch import Batch, Row, collate, with_shared
 from crossagent.seeding import derive
 from crossagent.training.config import SFTConfig
 from crossagent.training.ranks import Ranks
@@ -49,6 +49,8 @@ class SFTSchedule(Dataset[SFTPart]):
         self.steps = max(1, round(config.epochs * len(self.rows) / self.batch_size))
         self.pad_id, self.seed, self.ranks = pad_id, seed, ranks
         self._orders: dict[int, list[int]] = {}
+        self._step: tuple[int, list[Row]] = (-1, [])
+        """The last step that was asked for; its parts are, one by one."""
 
     def __len__(self) -> int:
         return self.steps * self.parts
@@ -64,10 +66,14 @@ class SFTSchedule(Dataset[SFTPart]):
         return SFTPart(collate(mine, self.pad_id) if mine else nothing(chosen, self.pad_id), tokens)
 
     def step_rows(self, step: int) -> list[Row]:
-        """Return the rows of one optimiser step, longest first."""
+        """Return the rows of one optimiser step, longest first, and what they share."""
+        if self._step[0] == step:
+            return self._step[1]
         stream = range(step * self.batch_size, (step + 1) * self.batch_size)
         chosen = [self._order(i // len(self.rows))[i % len(self.rows)] for i in stream]
-        return [self.rows[i] for i in sorted(chosen, key=lambda i: (-len(self.rows[i]), i))]
+        rows = with_shared([self.rows[i] for i in sorted(chosen, key=lambda i: (-len(self.rows[i]), i))])
+        self._step = step, rows
+        return rows
 
     def _order(self, epoch: int) -> list[int]:
         if epoch not in self._orders:

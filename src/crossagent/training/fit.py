@@ -125,6 +125,8 @@ def fit_stage(
             **trainer_options,
             **run.trainer_options,
         )
+        # A batch is ids and masks, in a frozen dataclass that Lightning's half precision would fail to convert.
+        trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
         _fit(trainer, module, data, resume / STATE if done else None)
     if ranks.first:
         _finish(module, run, resume, [c for c in callbacks if isinstance(c, Evaluator) and c.keep_best])

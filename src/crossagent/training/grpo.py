@@ -14,7 +14,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -111,6 +111,8 @@ class GRPOModule(PolicyModule):
         self._reference_policy = [reference or policy]
         self._reference: list[Reference] = []  # in a list, so that its weights are no part of this module
         self._reference_state: dict[str, Tensor] | None = None
+        self._at_reference = False
+        """The policy is still the reference, weight by weight."""
 
     # -- one iteration -------------------------------------------------------------------------------------------
     def training_step(self, iteration: Any, batch_idx: int) -> None:
@@ -133,15 +135,15 @@ class GRPOModule(PolicyModule):
         )
         rows = layout()
         with timed("time/logprobs", metrics):
-            scored = self.score(rows)
+            scored = self.score(rows, self._first_trained(rows, iteration))
         advantages = self.advantages(played, scored)
         paid = exploration_weights(rows, scored.old)
         credit = [[a * paid.get(i, 1.0) for a in own] for i, own in enumerate(advantages)]
         scored.rows = layout(credit)
-        if Ranks.current().first:
-            self.on_credit(iteration + 1, played.trajectories, scored.credits(played.trajectories, credit))
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
+        if Ranks.current().first:
+            self.on_credit(iteration + 1, played.trajectories, scored.credits(played.trajectories, credit))
         metrics |= _summary(played, keep, advantages, self.source, self.config)
         metrics |= space_entropy(_turn_entropies(scored, played, self.source), self.source.spaces)
         metrics["rollout/episodes_per_second"] = len(played.trajectories) / max(metrics["time/rollout"], 1e-9)
@@ -154,30 +156,47 @@ class GRPOModule(PolicyModule):
         self.watch.look(iteration + 1, metrics)
 
     @torch.no_grad()
-    def score(self, rows: list[Row]) -> Scored:
+    def score(self, rows: list[Row], later: Collection[int] = ()) -> Scored:
         """Take old and reference log-probs of every trained token and of the headers that exploring drew, in batches of their
-        own (other than the update's), each on one of the ranks.
+        own (other than the update's), each on one of the ranks; the old ones of the rows ``later`` are the update's, which fills
+        them in.
         """
         c = self.config
         width, ranks = len(rows), Ranks.current()
         old, entropy, ref = ([torch.empty(0)] * width for _ in range(3))
-        recompute = c.old_logprobs == "recompute"
-        batches = micro_batches(rows, c.logprob_batch_tokens)
+        recompute = c.old_logprobs != "sampler"
+        batches = [
+            [some[i] for i in part]
+            for some in ([i for i in range(width) if i not in later], sorted(later) if self._reference else [])
+            for part in micro_batches([rows[i] for i in some], c.logprob_batch_tokens, shared=self.policy.packs)
+        ]
         for indices in ranks.mine(batches):
+            known = indices[0] not in later
             batch = self._collate([rows[i] for i in indices])
             # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
             asked = (batch.input_ids, batch.attention_mask, batch.loss_mask | batch.explored, c.temperature)
-            if recompute:
-                output = self.policy.logprobs(*asked, allowed=batch.allowed, images=batch.images)
+            more: dict[str, Any] = {"allowed": batch.allowed, "images": batch.images, "shared": batch.shared}
+            if recompute and known:
+                output = self.policy.logprobs(*asked, **more)
                 _scatter(old, output.logprobs, indices, rows)
                 _scatter(entropy, output.entropy, indices, rows)
-            else:
+            elif known:
                 _scatter(old, batch.sampler_logprobs, indices, rows)
             if self._reference:
-                there = self._reference[0].logprobs(*asked, allowed=batch.allowed, images=batch.images)
-                _scatter(ref, there.logprobs, indices, rows)
+                if not (self._at_reference and recompute and known):  # else they are the same
+                    output = self._reference[0].logprobs(*asked, **more)
+                _scatter(ref, output.logprobs, indices, rows)
         old, entropy, ref = (_gathered(values, batches, ranks) for values in (old, entropy, ref))
         return Scored(rows, old, ref if self._reference else None, entropy)
+
+    def _first_trained(self, rows: Sequence[Row], iteration: int) -> frozenset[int]:
+        """Return the rows whose old log-probs need no pass of their own: no optimiser step comes before they are trained.
+
+        None with several ranks: what one has taken the others, which may train the row in the next epoch, would not know.
+        """
+        if self.config.old_logprobs != "reuse" or not rows or Ranks.current().size > 1:
+            return frozenset()
+        return frozenset(self.minibatches(rows, iteration, 0)[0])
 
     def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
         """Return one advantage per trajectory and turn; NaN where the member was dropped or its group cannot teach.
@@ -240,6 +259,7 @@ class GRPOModule(PolicyModule):
                     log.warning("iteration %d: the gradient is not finite; this step is skipped", iteration + 1)
                     totals.skipped += 1
                     continue
+                self._at_reference = False
                 totals.norm += norm
                 scheduler.step()  # type: ignore[union-attr]
         optimiser.zero_grad()  # type: ignore[union-attr]
@@ -266,7 +286,8 @@ class GRPOModule(PolicyModule):
         shares = []
         for rank in range(size):
             own = by_length[rank::size]
-            parts = micro_batches([rows[indices[i]] for i in own], self.config.micro_batch_tokens)
+            mine = [rows[indices[i]] for i in own]
+            parts = micro_batches(mine, self.config.micro_batch_tokens, shared=self.policy.packs)
             shares.append([[own[k] for k in part] for part in parts])
         passes = max(map(len, shares))
         return [parts + [[]] * (passes - len(parts)) for parts in shares]
@@ -306,23 +327,27 @@ class GRPOModule(PolicyModule):
         rows = [scored.rows[i] for i in indices]
         length = sequence_lengths(rows, "turns" if c.aggregation == "seq-mean-turn-mean" else "tokens")
         divisor = normaliser(rows, c.aggregation)
-        wants_entropy = c.entropy_coef > 0 or c.old_logprobs == "sampler"  # else the old pass has taken it
         for part in self.shares(scored.rows, indices, 1)[0] if parts is None else parts:
             if not part:
                 yield self._no_loss(rows)
                 continue
             batch = self._collate([rows[i] for i in part])
             mask, width = batch.loss_mask, batch.input_ids.shape[1]
-            old = _padded([scored.old[indices[i]] for i in part], width).to(mask.device)
+            known = scored.entropy[indices[part[0]]].numel() > 0  # an old pass has taken it
             output = self.trained.logprobs(
                 batch.input_ids,
                 batch.attention_mask,
                 mask,
                 c.temperature,
-                entropy=wants_entropy,
+                entropy=c.entropy_coef > 0 or not known,
+                entropy_gradient=c.entropy_coef > 0,
                 allowed=batch.allowed,
+                shared=batch.shared,
                 images=batch.images,
             )
+            if not scored.old[indices[part[0]]].numel():
+                _scatter(scored.old, output.logprobs, [indices[i] for i in part], scored.rows)
+            old = _padded([scored.old[indices[i]] for i in part], width).to(mask.device)
             rho = ratio(output.logprobs, old, mask, level=c.ratio, segments=batch.turns)
             clips = {"clip_low": c.clip_low, "clip_high": c.clip_high}
             policy_loss = self.loss_function(rho, batch.advantages, **clips, dual_clip=c.dual_clip)
@@ -357,7 +382,7 @@ class GRPOModule(PolicyModule):
             )
             with torch.no_grad():
                 totals.add(loss, rho, KL["k3"](old, output.logprobs), old, batch, clips, kl, first)
-                if c.old_logprobs == "sampler" and not scored.entropy[indices[part[0]]].numel():
+                if not known:
                     _scatter(scored.entropy, output.entropy, [indices[i] for i in part], scored.rows)
             yield loss
 
@@ -388,6 +413,7 @@ class GRPOModule(PolicyModule):
             self._reference = [
                 make_reference(self._reference_policy[0], spare=self._reference_policy[0] is not self.policy)
             ]
+            self._at_reference = self._reference_policy[0] is self.policy and self._reference_state is None
             if self._reference_state is not None:
                 self._reference[0].load_state_dict(self._reference_state)
                 self._reference_state = None

@@ -58,6 +58,7 @@ class PolicyModule(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Copy the policy where the strategy will take the weights apart; before it does, as adapters could not be made after."""
         if self.trained is self.policy and needs_copy(self.trainer.strategy, self.policy):
+            _ = self.policy.packs  # tried before there are shards
             self.trained = copy.deepcopy(self.policy)
             self.policy.to(self.trainer.strategy.root_device)
 

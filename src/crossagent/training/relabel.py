@@ -14,6 +14,7 @@ from crossagent.envs.recording import Demonstration
 from crossagent.envs.worker import WorkerPool
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.loop import PromptLike
+from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.seeding import rng
 from crossagent.training.config import RelabelConfig
 from crossagent.training.single_turn import Judged, choose_states, judge
@@ -56,6 +57,7 @@ def relabel(
     prompt: PromptLike,
     params: SamplingParams,
     seed: int,
+    ranks: Ranks = ALONE,
 ) -> tuple[list[Demonstration], RelabelStats]:
     """Return the relabelled states as demonstrations, and what was found.
 
@@ -69,6 +71,7 @@ def relabel(
         prompt: Its prompt format.
         params: How to sample.
         seed: Of the stage.
+        ranks: The processes that judge the states together; all get the same result.
     """
     states = choose_states(demonstrations, config.states, seed)
     judged, dropped = judge(
@@ -83,6 +86,7 @@ def relabel(
         horizon=config.horizon,
         seed=seed,
         step=0,
+        ranks=ranks,
     )
     relabelled = [_relabelled(one, spaces, seed, index) for index, one in enumerate(judged)]
     kept = balanced(relabelled, config.balance, seed)

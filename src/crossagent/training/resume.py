@@ -33,13 +33,14 @@ _GENERATORS = "crossagent_generators"
 def save_resume_point(trainer: Any, module: Any, path: Path, rows: int) -> None:
     """Write a resume point, whole or not at all: Lightning's checkpoint, and a manifest with its size and hash.
 
-    All ranks collect what is in it, the first one writes it.
+    All ranks collect what is in it, the first one writes it; when they return it is there.
     """
     first = trainer.is_global_zero
     with checkpoint.staged(path) if first else nullcontext(path) as stage:
         trainer.save_checkpoint(stage / STATE, weights_only=False)
         if first:
             checkpoint.write_manifest(stage, {"rows": rows})
+    Ranks.current().wait()  # one that ended now would have the others stopped while it is being put in its place
 
 
 def rows_done(path: Path) -> int:

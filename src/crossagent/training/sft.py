@@ -49,7 +49,13 @@ class SFTModule(PolicyModule):
         """Return this micro-batch's share of the loss."""
         batch = part.batch
         output = self.trained.logprobs(
-            batch.input_ids, batch.attention_mask, batch.loss_mask, dropout=True, entropy=False, images=batch.images
+            batch.input_ids,
+            batch.attention_mask,
+            batch.loss_mask,
+            dropout=True,
+            entropy=False,
+            images=batch.images,
+            shared=batch.shared,
         )
         loss = -torch.where(batch.loss_mask, output.logprobs * batch.weights, 0.0).sum() / max(part.tokens, 1)
         self._sums["loss"] += float(loss.detach())

@@ -17,6 +17,7 @@ from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space
 from crossagent.rollout.loop import PromptLike, Timing, forget, space_openings, written
+from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.seeding import derive, rng
 from crossagent.types import RawTick, Task
 
@@ -106,6 +107,7 @@ def judge(
     step: int,
     explore: int = 0,
     timing: Timing | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[list[Judged], int]:
     """Sample ``samples_each`` responses per state and judge them.
 
@@ -123,10 +125,12 @@ def judge(
         step: Of the run; each response's seed derives from (seed, step, state, member, 0).
         explore: The first so many samples of each state are in a space drawn uniformly.
         timing: Counters to add to.
+        ranks: The processes among which the states are dealt out; all get what all of them judged.
 
     Returns:
         (The judged states in order, the number of states whose world broke; those are dropped.)
     """
+    mine = ranks.mine(list(enumerate(states)))
     requests = [
         [
             SampleRequest(
@@ -139,16 +143,16 @@ def judge(
             )
             for member in range(samples_each)
         ]
-        for index, state in enumerate(states)
+        for index, state in mine
         for ids, images in [_prompt(state, spaces, prompt)]
     ]
     timing = timing or Timing()
     begun = time.perf_counter()
     forget(sampler)
-    flat = sampler.sample([request for group in requests for request in group], params) if states else []
+    flat = sampler.sample([request for group in requests for request in group], params) if mine else []
     forget(sampler)
     timing.generate_s += time.perf_counter() - begun
-    samples = [flat[i * samples_each : (i + 1) * samples_each] for i in range(len(states))]
+    samples = [flat[i * samples_each : (i + 1) * samples_each] for i in range(len(mine))]
     texts = [[prompt.decode(sample.response_ids) for sample in group] for group in samples]
     begun = time.perf_counter()
     answers = pool.spread(
@@ -161,12 +165,13 @@ def judge(
                 (state.expert_text, *group),
                 horizon,
             )
-            for state, group in zip(states, texts, strict=True)
+            for (_, state), group in zip(mine, texts, strict=True)
         ],
     )
     timing.environment_s += time.perf_counter() - begun
+    done = ranks.joined(zip(requests, samples, texts, answers, strict=True))
     judged, dropped = [], 0
-    for state, request, group, said, answer in zip(states, requests, samples, texts, answers, strict=True):
+    for state, (request, group, said, answer) in zip(states, done, strict=True):
         if isinstance(answer, EnvFailure):
             dropped += 1
             continue

@@ -20,6 +20,7 @@ from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.explore import explored_turn
 from crossagent.rollout.loop import Episode, PromptLike, Timing, play, said
+from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive, rng
 from crossagent.training.config import GRPOConfig, StrlConfig
@@ -170,11 +171,13 @@ class MtrlSource:
         max_new_tokens: int,
         seed: int,
         schedule: str = "halves",
+        ranks: Ranks = ALONE,
     ) -> None:
         """Play ``tasks`` in ``pool`` with ``sampler``; ``max_new_tokens`` holds where the config says 0.
 
-        ``schedule`` is that of :func:`crossagent.rollout.loop.play`.
+        ``schedule`` and ``ranks`` are those of :func:`crossagent.rollout.loop.play`.
         """
+        self.ranks = ranks
         self.config, self.spaces = config, tuple(spaces)
         self.weights: Mapping[str, float] = dict(weights)
         self.pool, self.sampler, self.prompt, self.seed = pool, sampler, prompt, seed
@@ -215,6 +218,7 @@ class MtrlSource:
                 step=iteration,
                 timing=timing,
                 schedule=self.schedule,
+                ranks=self.ranks,
             )
             for k, index in enumerate(picked):
                 if allowed[k] != self.spaces:
@@ -227,15 +231,18 @@ class MtrlSource:
             keep = live_trajectories(Played(tuple(trajectories), tuple(rewards)), c)
             alive = {t.group for t, k in zip(trajectories, keep, strict=True) if k}
             start, wanted, rounds = start + wanted, c.groups - len(alive), rounds + 1
-        metrics = {
-            "rollout/groups": float(start),
-            "rollout/resampled": float(start - c.groups),
+        own = {
             "rollout/retried": float(timing.retried),
             **{f"fault/{fault}": float(timing.faults[fault]) for fault in FAULTS},
             "workers/restarts": float(self.pool.restarts - restarts),
             "workers/memory_mb": sum(one.memory_mb for one in self.pool.health()),
-            "time/generate": timing.generate_s,
-            "time/environment": timing.environment_s,
+        }
+        gathered = self.ranks.gather(own)
+        metrics = {
+            "rollout/groups": float(start),
+            "rollout/resampled": float(start - c.groups),
+            **{name: sum(one[name] for one in gathered) for name in own},
+            **_longest(timing, self.ranks),
         }
         return Played(tuple(trajectories), tuple(rewards), metrics)
 
@@ -252,6 +259,12 @@ class MtrlSource:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
         self.picker.load_state_dict(state["picker"])
+
+
+def _longest(timing: Timing, ranks: Ranks) -> dict[str, float]:
+    """Return where the time of an iteration went, on the process where it took longest."""
+    each = ranks.gather((timing.generate_s, timing.environment_s))
+    return {"time/generate": max(g for g, _ in each), "time/environment": max(e for _, e in each)}
 
 
 def live_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
@@ -303,13 +316,14 @@ class StrlSource:
         prompt: PromptLike,
         max_new_tokens: int,
         seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """Use those ``demonstrations`` whose task is one of ``tasks``.
+        """Use those ``demonstrations`` whose task is one of ``tasks``; ``ranks`` judge an iteration's states together.
 
         Raises:
             RecipeError: There is none.
         """
-        self.config, self.spaces, self.seed = config, tuple(spaces), seed
+        self.config, self.spaces, self.seed, self.ranks = config, tuple(spaces), seed, ranks
         self.weights: Mapping[str, float] = {}
         self.tasks = {task.name: task for task in tasks}
         usable = [d for d in demonstrations if d.task in self.tasks]
@@ -339,6 +353,7 @@ class StrlSource:
             step=iteration,
             explore=c.explore_members,
             timing=timing,
+            ranks=self.ranks,
         )
         trajectories = [
             _single_turn(one, g, m, self.spaces, self.prompt, m < c.explore_members)
@@ -357,8 +372,7 @@ class StrlSource:
         metrics = {
             "rollout/groups": float(len(states)),
             "strl/states_dropped": float(dropped),
-            "time/generate": timing.generate_s,
-            "time/environment": timing.environment_s,
+            **_longest(timing, self.ranks),
         }
         if judged:
             right = [
@@ -381,7 +395,8 @@ class StrlSource:
             for s in chosen
         ]
         able = []
-        for state, answer in zip(chosen, self.pool.spread("alternatives", jobs), strict=True):
+        answers = self.ranks.joined(self.pool.spread("alternatives", self.ranks.mine(jobs)))
+        for state, answer in zip(chosen, answers, strict=True):
             if not isinstance(answer, EnvFailure):
                 goal, *others = answer
                 able.append({state.space} | {o.space for o in others if o.ticks is not None and o.ticks == goal.ticks})

@@ -326,8 +326,6 @@ class DeepSpeed(_Portable, DeepSpeedStrategy):
 
     @override
     def setup(self, trainer: Any) -> None:
-        # A batch is ids and masks; to convert it would fail on the frozen dataclass that holds them.
-        self.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
         super().setup(trainer)
         self.deepspeed_engine.set_gradient_accumulation_boundary(True)
 

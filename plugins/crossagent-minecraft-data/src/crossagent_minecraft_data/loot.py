@@ -67,9 +67,17 @@ def block_pools(block: str) -> list[list[dict[str, Any]]] | None:
     ([least, most]) for the count, ``item`` or ``one_of``.
     """
     found = _pools("blocks", block)
-    if found is None:
-        return None
-    pools, part = found
+    return None if found is None else _filled(*found)
+
+
+def mob_pools(mob: str) -> list[list[dict[str, Any]]]:
+    """Return all that a mob leaves, in the form of :func:`block_pools`."""
+    found = _pools("mobs", mob)
+    besides = facts()["loot"]["besides"].get(mob, [])
+    return [*(_filled(*found) if found is not None else []), *_filled(besides, "")]
+
+
+def _filled(pools: list[Any], part: str) -> list[list[dict[str, Any]]]:
     return [[{**c, "item": c["item"].format(part)} if "item" in c else dict(c) for c in pool] for pool in pools]
 
 

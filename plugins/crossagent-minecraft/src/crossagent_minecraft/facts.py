@@ -9,16 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from crossagent_craftworld import casters, motions
 from crossagent_craftworld.digging import UNDER_WATER, needs_floor
+from crossagent_craftworld.mobs import SPLITTING
 from crossagent_craftworld.palette import intern
 from crossagent_minecraft.node import home
 from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE, harvests
 from crossagent_minecraft_data.cooking import LEFT_BY_FUEL, fuel_ticks, smelts
+from crossagent_minecraft_data.entities import MOBS, WEAPONS, worn_armor
 from crossagent_minecraft_data.items import ITEMS
-from crossagent_minecraft_data.loot import block_pools
+from crossagent_minecraft_data.loot import block_pools, mob_pools
 from crossagent_minecraft_data.recipes import LEFTOVERS, RECIPES
 from crossagent_minecraft_data.windows import WORN
 
+WALKERS = frozenset(MOBS) - motions.SWIMMERS - motions.FLYERS - casters.KINDS - set(SPLITTING)
+"""Mobs of the embedded server: those that walk and strike."""
 _TOOLS = tuple(
     item for item in ITEMS if item == "shears" or item.endswith(("_pickaxe", "_axe", "_shovel", "_hoe", "_sword"))
 )
@@ -44,6 +49,24 @@ def collect() -> dict[str, Any]:
         "interactive": sorted(INTERACTIVE),
         "replaceable": sorted(name for name, block in BLOCKS.items() if block.replaceable),
         "under_water": sorted(UNDER_WATER),
+        "mobs": {
+            name: {
+                "width": mob.width,
+                "height": mob.height,
+                "health": mob.health,
+                "speed": mob.speed,
+                "pace": mob.pace,
+                "attack": mob.attack,
+                "armor": mob.armor,
+                "hostile": mob.hostile,
+                "neutral": mob.kind == "neutral",
+                "loot": mob_pools(name),
+            }
+            for name, mob in MOBS.items()
+            if name in WALKERS
+        },
+        "weapons": WEAPONS,
+        "armor": {item: worn for item in ITEMS if any(worn := worn_armor([item]))},
         "needs_floor": sorted(name for name in BLOCKS if needs_floor(intern(name))),
     }
 

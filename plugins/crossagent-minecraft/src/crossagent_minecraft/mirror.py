@@ -72,6 +72,9 @@ class Mirror(World):
                 "held": self.inventory.selected,
                 "position": [self.body.x, self.body.y, self.body.z],
                 "look": [self.yaw, self.pitch],
+                "mobs": [[mob.kind, mob.body.x, mob.body.y, mob.body.z, mob.yaw] for mob in self.mobs],
+                "difficulty": self.difficulty,
+                "resistance": self.resistance,
             },
         }
 

@@ -9,14 +9,16 @@ from typing import Any
 from crossagent.plugin import Task
 from crossagent_craftworld import suite as craftworld
 from crossagent_craftworld.suite import Suite
+from crossagent_minecraft.facts import WALKERS
 
-_NO_MOBS = "the embedded server has no mobs"
+_NO_SUCH_MOB = "the embedded server has mobs that walk and strike only; {} does not"
 
 
 def _here(task: Task) -> Task:
     reason = task.reason
-    if task.setup.get("mobs"):
-        reason = _NO_MOBS
+    others = [kind for kind, _ in task.setup.get("mobs", ()) if kind not in WALKERS]
+    if others:
+        reason = _NO_SUCH_MOB.format(others[0])
     if reason:
         return replace(task, env="minecraft", solvable=False, reason=reason, splits=(), setup={})
     return replace(task, env="minecraft")

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from crossagent.plugin import Unavailable
+from crossagent.plugin import Unavailable, WorldLost
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHOSEN = "CROSSAGENT_CHROMIUM"
@@ -80,6 +80,14 @@ _SHIM = (
 
 class BrowserFailed(RuntimeError):
     """Chromium died, a page hung, or it said what it should not; the episode is lost. ``str`` is the reason."""
+
+
+class BrowserLost(BrowserFailed, WorldLost):
+    """Chromium was killed from outside, or went down with another world's page: the episode is worth another try."""
+
+
+_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+"""Signals that a program does not get of its own making."""
 
 
 @cache
@@ -219,6 +227,12 @@ class Browser:
             self._events[message["sessionId"]].append(message)
 
     def _failed(self, reason: str) -> BrowserFailed:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its pipe closes a moment before it can be reaped
+            self.process.wait(timeout=1.0)
+        code = self.process.poll()
+        if code is not None and -code in _OUTSIDE:
+            self.close()
+            return BrowserLost(f"Chromium was killed by {signal.Signals(-code).name}")
         self.close()
         self._errors.seek(0)
         said = [line for line in self._errors.read()[-4000:].decode(errors="replace").splitlines() if line.strip()]
@@ -255,6 +269,11 @@ class Tab:
     def alive(self) -> bool:
         """Whether there is something to talk to."""
         return not self._closed and self.browser.alive
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed here, and not lost with its browser."""
+        return self._closed
 
     def call(self, method: str, patience: float = PATIENCE_SECONDS, **parameters: Any) -> dict[str, Any]:
         """Send one command to this tab and return its result."""

@@ -78,6 +78,34 @@
     event.preventDefault();
     if (clipboard) document.execCommand("insertText", false, clipboard);
   }, true);
+  // What the wheel over an element turns; with a direction, only what can still go there.
+  const scroller = (e, way = 0) => {
+    const goes = (p) => p.scrollHeight > p.clientHeight + 1 && (way === 0 || (way > 0 ? p.scrollTop < p.scrollHeight - p.clientHeight : p.scrollTop > 0));
+    for (let p = e; p && p !== document.body; p = p.parentElement) {
+      const own = p.tagName === "TEXTAREA" || (p.tagName === "SELECT" && p.size > 1) || /auto|scroll/.test(getComputedStyle(p).overflowY);
+      if (own && goes(p)) return p;
+    }
+    const all = document.scrollingElement;
+    return all.scrollHeight > all.clientHeight ? all : null;
+  };
+  addEventListener("wheel", (event) => { // at once, where Chromium would scroll with its next frames
+    if (event.defaultPrevented) return;
+    event.preventDefault();
+    const turned = scroller(event.target, event.deltaY);
+    if (turned) turned.scrollTop += event.deltaY;
+    if (held) hold();
+  }, { passive: false });
+  // While a button is held, Chromium scrolls what the mouse selects in, frame by frame. Only what the page itself scrolls stays.
+  let held = null;
+  const hold = () => {
+    held = new Map();
+    for (const e of document.querySelectorAll("*")) if (e.scrollHeight > e.clientHeight + 1) held.set(e, e.scrollTop);
+  };
+  const unscroll = () => { if (held) for (const [e, top] of held) if (e.scrollTop !== top) e.scrollTop = top; };
+  addEventListener("mousedown", hold, true);
+  addEventListener("mousemove", unscroll, true);
+  addEventListener("mousemove", () => { if (held) hold(); });
+  addEventListener("mouseup", () => { unscroll(); held = null; }, true);
   // A list that drops down is drawn outside the page, where no screenshot or event goes: it is chosen from by keys instead. A list
   // box would scroll by itself while a button is held, frame by frame: here a press chooses, with control or shift more than one.
   let anchor = null;
@@ -99,6 +127,14 @@
   }, true);
   for (const kind of ["mousemove", "mouseup"])
     addEventListener(kind, (event) => { if (event.target.closest && event.target.closest("select")) event.preventDefault(); }, true);
+  // The mouse is said to be where it is now and then, to find out what is under it: that is no movement.
+  const place = {};
+  for (const kind of ["mousemove", "pointermove"])
+    addEventListener(kind, (event) => {
+      const here = `${event.clientX},${event.clientY}`;
+      if (place[kind] === here) event.stopImmediatePropagation();
+      place[kind] = here;
+    }, true);
   // Ends the wait for the next frame, in which a mouse movement would be handled otherwise; no key a page knows.
   for (const kind of ["keydown", "keyup"])
     addEventListener(kind, (event) => { if (event.key === "Unidentified") event.stopImmediatePropagation(); }, true);
@@ -147,10 +183,12 @@
   const listed = () => document.querySelector("select[multiple], select[size]") !== null;
   const tick = async (ms, acted) => {
     if (window.WOB_DONE_GLOBAL) return status(0);
+    if (acted && listed()) await frames(); // a list box scrolls to what was chosen in a task of its own
+    unscroll();
     fixFocus();
     const runs = advance(ms);
     fixFocus();
-    if (acted && listed()) await frames(); // a list box scrolls to what was chosen in a task of its own
+    if (held) hold();
     return status(runs);
   };
 
@@ -228,26 +266,19 @@
     }
     return [x0, y0, x1, y1, side];
   };
-  const scroller = (e) => {
-    for (let p = e; p && p !== document.body; p = p.parentElement) {
-      const more = p.scrollHeight > p.clientHeight + 1;
-      if (more && (p.tagName === "TEXTAREA" || (p.tagName === "SELECT" && p.size > 1) || /auto|scroll/.test(getComputedStyle(p).overflowY))) return p;
-    }
-    const all = document.scrollingElement;
-    return all.scrollHeight > all.clientHeight ? all : null;
-  };
   const reachable = (e, x, y) => {
     const hit = document.elementFromPoint(x, y);
     return hit !== null && (e.contains(hit) || hit.contains(e) || (e.labels && [...e.labels].some((l) => l.contains(hit))));
   };
-  const uncovered = (e, x0, y0, x1, y1, parts) => {
+  // The part of a rectangle in whose middle the element itself is hit: all of it, else a quarter, else a corner.
+  const PARTS = [[0, 0, 1]];
+  for (const size of [0.5, 0.2]) for (const [x, y] of [[0, 0], [1 - size, 0], [0, 1 - size], [1 - size, 1 - size]]) PARTS.push([x, y, size]);
+  const uncovered = (e, [x0, y0, x1, y1]) => {
     const [w, h] = [x1 - x0, y1 - y0];
-    return parts.some(([a, b]) => reachable(e, x0 + a * w, y0 + b * h));
+    const found = PARTS.find(([a, b, size]) => reachable(e, x0 + (a + size / 2) * w, y0 + (b + size / 2) * h));
+    return found && [x0 + found[0] * w, y0 + found[1] * h, found[2] * w, found[2] * h];
   };
-  const MIDDLE = [[0.5, 0.5]], ANYWHERE = [...MIDDLE, [0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]];
-  let seen = [];
   const look = () => {
-    seen = [];
     const found = [];
     const wrap = document.getElementById("wrap");
     const add = (e) => {
@@ -274,7 +305,6 @@
             const pick = scroller(e);
             const item = { kind: kind || (box ? "box" : "text"), text, label: labelOf(e, text, kind || "text"), w: Math.round(r.width), h: Math.round(r.height), side,
               colour: shape || box ? colour(paint) : "", focus: document.activeElement === e, off: Boolean(e.disabled), marked: marked(e) };
-            item.rect = [x0, y0, x1 - x0, y1 - y0].map(Math.round);
             if (control && kind !== "button") item.value = e.type === "checkbox" || e.type === "radio" ? e.checked : e.value;
             if (e instanceof HTMLSelectElement) {
               item.options = [...e.options].map((o) => words(o.text));
@@ -283,7 +313,8 @@
             }
             if (e instanceof HTMLTextAreaElement || (control && e.selectionStart !== null && e.selectionStart !== undefined)) item.caret = [e.selectionStart, e.selectionEnd];
             if (pick) item.scroll = [Math.round(pick.scrollTop), pick.scrollHeight - pick.clientHeight, pick.clientHeight];
-            if (side || e instanceof SVGElement || uncovered(e, x0, y0, x1, y1, kind ? MIDDLE : ANYWHERE)) { found.push(item); seen.push(e); }
+            const part = side || e instanceof SVGElement ? [x0, y0, x1 - x0, y1 - y0] : uncovered(e, [x0, y0, x1, y1]);
+            if (part) { item.rect = part.map(Math.round); found.push(item); }
           }
         }
       }
@@ -317,5 +348,5 @@
     for (let i = 0; i < text.length; i += 1) { const c = text.charCodeAt(i); a = Math.imul(a ^ c, 2654435761); b = Math.imul(b ^ c, 1597334677); }
     return (a >>> 0).toString(16) + (b >>> 0).toString(16);
   };
-  Object.defineProperty(window, "crossagent", { value: Object.freeze({ begin, tick, look, frames, state, pictures: () => pictures().then(() => 0) }) });
+  Object.defineProperty(window, "crossagent", { value: Object.freeze({ begin, tick, look, state, pictures: () => pictures().then(() => 0) }) });
 })();

@@ -17,7 +17,7 @@ from PIL import Image
 
 from crossagent.plugin import RawTick, Rect
 from crossagent_miniwob import keys
-from crossagent_miniwob.browser import BrowserFailed, Tab, shared
+from crossagent_miniwob.browser import BrowserFailed, BrowserLost, Tab, shared
 from crossagent_miniwob.fields import package, slug
 
 SIZE = (160, 210)
@@ -47,7 +47,7 @@ class Element:
     text: str
     """What it says itself, without what is in it."""
     rect: Rect
-    """The part of it on the screen; empty when ``side`` says where else it is."""
+    """The part of it that can be seen and clicked in its middle; empty when ``side`` says where else it is."""
     size: tuple[int, int]
     """Of all of it."""
     label: str = ""
@@ -135,7 +135,9 @@ class Hand:
                 commands.append(self._mouse("mouseWheel", "none", 0, deltaX=0, deltaY=WHEEL[button]))
             else:
                 commands.append(self._mouse("mousePressed", button, self._count() if button == "left" else 1))
-        if commands:
+        if [parameters["type"] for _, parameters in commands] == ["mouseMoved"]:
+            commands.append(_FLUSH)  # a second movement might be merged with it, or not
+        elif commands:
             commands += self.hover()
         self.ticks += 1
         return commands
@@ -213,8 +215,6 @@ class Page:
         with self._lost_if_failed():
             tab = self._running()
             tab.send_all(commands)
-            if any(parameters["type"] == "mouseWheel" for _, parameters in commands):
-                tab.evaluate("crossagent.frames()")
             self._heard(tab.evaluate(f"crossagent.tick({TICK_MS}, {int(bool(commands))})"))
             if self.status.busy:
                 tab.send_all(self.hand.hover())
@@ -271,8 +271,10 @@ class Page:
         self.status = Status(bool(said[0]), float(said[1]), bool(said[2]), bool(said[3]))
 
     def _running(self) -> Tab:
-        if self._tab is None or not self._tab.alive:
-            raise BrowserFailed("the tab of this episode is gone")
+        if self._tab is None or self._tab.closed:
+            raise BrowserFailed("the tab of this episode is closed")
+        if not self._tab.alive:
+            raise BrowserLost("the browser of this episode is gone")
         return self._tab
 
     def _opened(self) -> Tab:

@@ -34,7 +34,9 @@ def command(words: list[str]) -> int:
         metavar="A,B",
         help="the spaces that prompts list, e.g. text_action,motion_coa,grounding_coa (default: those that a row uses)",
     )
-    read.add_argument("--no-pictures", action="store_true", help="leave pictures out: models of text do not read them")
+    read.add_argument(
+        "--no-pictures", action="store_true", help="leave pictures out: a model that reads text alone does without"
+    )
     read.add_argument("--strict", action="store_true", help="end at the first malformed row instead of leaving it out")
     write = commands.add_parser("export", help="write a file of demonstrations as OpenHA's parquet")
     write.add_argument("source", type=Path, help="demonstrations.parquet of a run")

@@ -6,6 +6,8 @@ const { Window, LAYOUT } = require('./windows')
 
 const KINDS = { 11: 'crafting_table', 13: 'furnace', 2: 'chest' }
 const CONTROLS = ['forward', 'back', 'left', 'right', 'jump', 'sprint', 'sneak']
+/** How minecraft-data calls the types of living things; 1.16's newest have none. */
+const MOBS = ['mob', 'hostile', 'animal', 'passive', 'water_creature', 'ambient', 'UNKNOWN']
 const PIXEL = 0.15 * Math.PI / 180
 /** Ticks within which what a click takes from a result has to arrive. */
 const CLAIM = 20
@@ -216,7 +218,7 @@ class Bot {
       if (other.name === 'item') {
         const item = this.dropped(other)
         if (item) drops.push([other.id, item[0], item[1], p.x, p.y, p.z, other.onGround ? 1 : 0])
-      } else if (other.type === 'mob' || other.type === 'hostile' || other.type === 'animal' || other.type === 'passive' || other.type === 'water_creature' || other.type === 'ambient') {
+      } else if (MOBS.includes(other.type)) {
         mobs.push([other.id, other.name, p.x, p.y, p.z, other.yaw])
       }
     }

@@ -1,11 +1,12 @@
 // The embedded server: flying-squid for the protocol, the login and the blocks; digging, placing, windows, furnaces, items
-// on the ground are here, because the stock server lacks them or gets them wrong (it picks up twice, answers no click).
+// on the ground and (mobs.js) mobs are here, because the stock server lacks them or gets them wrong (it picks up twice, answers no click).
 'use strict'
 const squid = require('flying-squid')
 const { Vec3 } = require('vec3')
 const clock = require('./clock')
 const wire = require('./wire')
 const { Window, Recipes, LAYOUT } = require('./windows')
+const { Mobs } = require('./mobs')
 
 const VERSION = '1.16.5'
 const GROUND = 3
@@ -45,6 +46,7 @@ class Server {
     this.furnaces = new Map()
     this.nextId = 1000
     this.held = 0
+    this.mobs = new Mobs(this)
   }
 
   ready () { return this.serv.isReady }
@@ -118,6 +120,7 @@ class Server {
     this.sync()
     this.player.position = new Vec3(...start.position)
     this.player.sendSelfPosition()
+    this.mobs.begin(start.mobs, start)
   }
 
   // -- blocks ------------------------------------------------------------------------------------------------------
@@ -180,7 +183,13 @@ class Server {
       if (this.data.itemsByName[name] && this.data.blocksByName[name].hardness >= 0) this.popOut(x, y, z, [name, 1])
       return
     }
+    for (const stack of this.roll(table, tool)) this.popOut(x, y, z, stack)
+  }
+
+  /** Roll a loot table: the first choice of each pool that applies. */
+  roll (table, tool) {
     const random = clock.random
+    const found = []
     for (const pool of table) {
       for (const choice of pool) {
         if ('tool' in choice && choice.tool !== tool) continue
@@ -188,10 +197,11 @@ class Server {
         let count = 0
         if (choice.times) { for (let i = 0; i < choice.times[0]; i++) count += random.next() < choice.times[1] ? 1 : 0 } else count = random.integer(...(choice.n || [1, 1]))
         const item = choice.one_of ? random.pick(choice.one_of) : choice.item
-        if (item && count > 0) this.popOut(x, y, z, [item, count])
+        if (item && count > 0) found.push([item, count])
         break
       }
     }
+    return found
   }
 
   // -- items on the ground -----------------------------------------------------------------------------------------
@@ -199,6 +209,12 @@ class Server {
     const r = clock.random
     this.spawn(stack, [x + 0.5 + r.between(-0.2, 0.2), y + 0.4 + r.between(-0.2, 0.2), z + 0.5 + r.between(-0.2, 0.2)],
       [r.between(-0.05, 0.05), 0.2, r.between(-0.05, 0.05)], PICKUP_DELAY)
+  }
+
+  /** Leave a stack where a mob stood. */
+  popAt (stack, at) {
+    const r = clock.random
+    this.spawn(stack, [...at], [r.between(-0.1, 0.1), 0.2, r.between(-0.1, 0.1)], PICKUP_DELAY)
   }
 
   /** Throw a stack along the player's view. */
@@ -409,6 +425,7 @@ class Server {
     client.on('look', look)
     client.on('position_look', look)
     client.on('held_item_slot', ({ slotId }) => { this.held = slotId })
+    client.on('use_entity', ({ target, mouse }) => { if (mouse === 1) this.mobs.hit(target) })
     client.on('block_dig', ({ status, location }) => this.digs(status, location))
     client.on('block_place', packet => this.places(packet))
     client.on('close_window', () => this.close())
@@ -470,7 +487,7 @@ class Server {
     this.sync()
   }
 
-  /** One server tick, after the client's: items, then furnaces. */
+  /** One server tick, after the client's: items, furnaces, mobs. */
   tick () {
     for (const item of [...this.items.values()]) {
       item.age++
@@ -480,12 +497,13 @@ class Server {
       if (!item.delay && this.items.has(item.id)) this.pickUp(item)
     }
     for (const [key, furnace] of this.furnaces) this.burn(key, furnace)
+    this.mobs.tick()
   }
 
   /** What only the server knows, for the state's hash. */
   hidden () {
     const stacks = map => [...map.entries()].sort((a, b) => a[0] < b[0] ? -1 : 1)
-    return [clock.random.state, stacks(this.chests), stacks(this.furnaces), [...this.items.values()].map(i => [i.name, i.count, i.at, i.velocity, i.delay, i.age, i.rest])]
+    return [clock.random.state, stacks(this.chests), stacks(this.furnaces), [...this.items.values()].map(i => [i.name, i.count, i.at, i.velocity, i.delay, i.age, i.rest]), this.mobs.hidden()]
   }
 }
 

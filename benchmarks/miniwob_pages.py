@@ -1,4 +1,4 @@
-"""MiniWoB++: how fast, what its experts solve, what a world costs: ``python benchmarks/miniwob.py [--json FILE]``.
+"""MiniWoB++: how fast, what its experts solve, what a world costs: ``python benchmarks/miniwob_pages.py [--json FILE]``.
 
 Rates are by the clock of one world in one process, on a machine that may be shared: the load average is printed beside them. A step
 is a turn of a policy through its space: the action and the observation after it. Experts play as demonstrations are recorded.
@@ -140,7 +140,7 @@ def main() -> None:
     print(f"load average {os.getloadavg()[0]:.1f}, {browser}")
     if arguments.json:
         about = {
-            "command": "python benchmarks/miniwob.py --json benchmarks/miniwob.json",
+            "command": "python benchmarks/miniwob_pages.py --json benchmarks/miniwob_pages.json",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "load_average": round(os.getloadavg()[0], 1),
             "browser": browser,

@@ -1,0 +1,207 @@
+"""A training pass over the tokens that there are: no padding, and a beginning that rows share runs through the model once.
+
+In: padded rows, and how many first tokens each shares with others. Out: one sequence of all distinct tokens, for a model
+whose layers ask transformers for attention (:func:`attend` is registered as ``crossagent-packed``). Rows that share a
+beginning are a family: the beginning attends to itself, each row's rest to the beginning and to itself, to nothing else.
+Everything but attention runs on single tokens, so nothing leaks from row to row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+ATTENTION = "crossagent-packed"
+"""The name :func:`attend` is registered under."""
+_SLOTS = 16
+"""Rests are padded, within attention, to a multiple of this: a CPU then sums in the same order whoever else is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """Rows that share a beginning, which may be empty; in the sequence its tokens lie together, the beginning first."""
+
+    begin: int
+    end: int
+    """The beginning is ``[begin, end)`` of the sequence."""
+    rests: Tensor
+    """[member, slot] where in the sequence each token of a rest is; any token of the family where there is none."""
+    real: Tensor
+    """[token of a rest] its place in ``rests``, flat."""
+    mask: Tensor | None
+    """[slot, beginning + slot] 0 or −∞; None where there is no beginning: plain causal attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows as one sequence."""
+
+    input_ids: Tensor
+    """[1, token]."""
+    position_ids: Tensor
+    """[1, token], each token's place in its row."""
+    index: Tensor
+    """[row, tok] where in the sequence the token of a padded row is; 0 for padding."""
+    longest: int
+    """Tokens of the longest row."""
+    families: tuple[_Family, ...]
+    windows: set[int] = field(default_factory=set)
+    """Sliding windows that layers asked for."""
+
+
+def pack(input_ids: Tensor, attention_mask: Tensor, shared: Tensor | None, dtype: torch.dtype) -> Packed:
+    """Lay rows out as one sequence.
+
+    Args:
+        input_ids: [row, tok], padded on either side.
+        attention_mask: [row, tok], 1 for real tokens; each row has one.
+        shared: [row] first tokens that a row shares with those that begin alike and share as many; None: nothing is shared.
+        dtype: Of the model.
+    """
+    ids, mask = input_ids.cpu().numpy(), attention_mask.cpu().numpy().astype(bool)
+    counts = np.zeros(len(ids), dtype=np.int64) if shared is None else shared.cpu().numpy()
+    rows = [row[real] for row, real in zip(ids, mask, strict=True)]
+    members: dict[tuple[int, bytes], list[int]] = {}
+    for number, (row, count) in enumerate(zip(rows, counts, strict=True)):
+        members.setdefault((int(count), row[:count].tobytes()), []).append(number)
+    index = np.zeros(ids.shape, dtype=np.int64)
+    sequence: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    families: list[_Family] = []
+    at = 0
+    for (count, _), family in members.items():
+        begin, end = at, at + count
+        sequence.append(rows[family[0]][:count])
+        positions.append(np.arange(count))
+        rests = [len(rows[number]) - count for number in family]
+        slots = -(-max(rests) // _SLOTS) * _SLOTS
+        place = np.full((len(family), slots), begin, dtype=np.int64)
+        at = end
+        for k, (number, length) in enumerate(zip(family, rests, strict=True)):
+            sequence.append(rows[number][count:])
+            positions.append(np.arange(count, count + length))
+            place[k, :length] = np.arange(at, at + length)
+            index[number, mask[number]] = np.concatenate([np.arange(begin, end), place[k, :length]])
+            at += length
+        real = (np.arange(slots) < np.array(rests)[:, None]).reshape(-1).nonzero()[0]
+        families.append(_Family(begin, end, _on(place, input_ids), _on(real, input_ids), _mask(count, slots, dtype)))
+    families = [
+        _Family(f.begin, f.end, f.rests, f.real, None if f.mask is None else f.mask.to(input_ids.device))
+        for f in families
+    ]
+    return Packed(
+        _on(np.concatenate(sequence), input_ids).unsqueeze(0),
+        _on(np.concatenate(positions), input_ids).unsqueeze(0),
+        _on(index, input_ids),
+        max(len(row) for row in rows),
+        tuple(families),
+    )
+
+
+def _on(array: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(array).to(like.device)
+
+
+def _mask(count: int, slots: int, dtype: torch.dtype) -> Tensor | None:
+    if not count:
+        return None
+    later = torch.full((slots, slots), -torch.inf, dtype=dtype).triu(1)
+    return torch.cat([torch.zeros(slots, count, dtype=dtype), later], dim=1)
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    *,
+    packed: Packed | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **said: Any,
+) -> tuple[Tensor, None]:
+    """Attention within families, [1, token, head, dim]; what transformers calls for ``crossagent-packed``.
+
+    Args:
+        module: The layer.
+        query: [1, head, token, dim].
+        key: [1, shared head, token, dim].
+        value: As ``key``.
+        attention_mask: None; transformers makes none for an attention it does not know.
+        scaling: Of the scores; None: dim ** −0.5.
+        dropout: Of the weights.
+        packed: The rows.
+        sliding_window: Not applied: no row is longer, who calls sees to that.
+        softcap: Not supported.
+        s_aux: Not supported.
+        said: What else layers say.
+
+    Raises:
+        NotImplementedError: The layer wants what is not supported; who calls tries once (``Policy.packs``).
+    """
+    if packed is None or softcap is not None or s_aux is not None or not getattr(module, "is_causal", True):
+        raise NotImplementedError("this layer's attention cannot be packed")
+    if sliding_window is not None:
+        packed.windows.add(sliding_window)
+    heads, groups = query.shape[1], query.shape[1] // key.shape[1]
+    options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
+    found: list[Tensor] = []
+    for family in packed.families:
+        begin, end = family.begin, family.end
+        if end > begin:
+            q, k, v = (x[:, :, begin:end] for x in (query, key, value))
+            own = scaled_dot_product_attention(q, _repeated(k, groups), _repeated(v, groups), is_causal=True, **options)
+            found.append(own[0].transpose(0, 1))
+        q, k, v = (_rests(x, family.rests) for x in (query, key, value))
+        if family.mask is None:
+            own = scaled_dot_product_attention(q, _repeated(k, groups), _repeated(v, groups), is_causal=True, **options)
+        else:
+            k, v = (
+                torch.cat([whole[:, :, begin:end].expand(len(rest), -1, -1, -1), rest], dim=2)
+                for whole, rest in ((key, k), (value, v))
+            )
+            members, _, slots, dim = q.shape
+            q = q.reshape(
+                members, heads // groups, groups * slots, dim
+            )  # heads that share a key are one product with it
+            own = scaled_dot_product_attention(q, k, v, attn_mask=family.mask.repeat(groups, 1), **options)
+            own = own.reshape(members, heads, slots, dim)
+        found.append(own.transpose(1, 2).flatten(0, 1).index_select(0, family.real))
+    return torch.cat(found).unsqueeze(0), None
+
+
+def _rests(states: Tensor, place: Tensor) -> Tensor:
+    """Return [member, head, slot, dim] of [1, head, token, dim]."""
+    taken = states[0].index_select(1, place.reshape(-1))
+    return taken.unflatten(1, place.shape).transpose(0, 1)
+
+
+def _repeated(states: Tensor, times: int) -> Tensor:
+    return states if times == 1 else states.repeat_interleave(times, dim=1)
+
+
+AttentionInterface.register(ATTENTION, attend)
+
+
+@contextmanager
+def packed_attention(config: Any) -> Iterator[None]:
+    """Let the decoder of this configuration attend with :func:`attend`."""
+    config = config.get_text_config(decoder=True)
+    before = config._attn_implementation
+    config._attn_implementation = ATTENTION
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
