@@ -209,6 +209,11 @@ class TrainerConfig:
     """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
     deterministic: bool = True
     """Only deterministic algorithms; an operation without one raises."""
+    compile: bool = False
+    """Compile the policy's layers (``torch.compile``) for the passes of training; sampling runs as it is. Needs a C++ compiler on
+    a CPU, pays where a stage repeats them often."""
+    liger: bool = False
+    """Liger's kernels for rotary embedding, normalisation and gated layers, on GPUs. Needs ``crossagent[liger]``."""
     matmul: str = "auto"
     """Precision of float32 matrix products: ``highest``, ``high``, ``medium`` (torch.set_float32_matmul_precision), or ``auto``:
     on a CPU ``medium`` where that is another, faster library with the same precision, which is tried when a run begins; else
@@ -224,6 +229,8 @@ class TrainerConfig:
             raise RecipeError(
                 f"precision: got {self.precision!r}; {self.strategy!r} cannot, expected bf16-mixed or 32-true"
             )
+        if self.liger and self.accelerator in ("cpu", "mps"):
+            raise RecipeError(f"liger: its kernels run on GPUs; expected accelerator: cuda, got {self.accelerator!r}")
         for name in ("devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least 1")
@@ -502,6 +509,10 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "
             "Fix: pip install 'crossagent[deepspeed]'"
+        )
+    if recipe.trainer.liger and not _installed("liger_kernel"):
+        raise MissingExtraError(
+            "trainer.liger: needs the package liger-kernel, which is not installed. Fix: pip install 'crossagent[liger]'"
         )
     known = suite_tasks(plugins, environment.name, recipe.environment.options)
     evaluation = recipe.evaluation
