@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from crossagent.compose import canonical_sha256, compose, plain
-from crossagent.declarations import BUILT_IN_SAMPLERS
+from crossagent.declarations import BUILT_IN_SAMPLERS, CONSTRAINING
 from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.errors import (
@@ -295,6 +295,11 @@ class Recipe:
                 "rollout.schedule: 'async' samples by arrival, so a run cannot be repeated bit by bit, which "
                 "trainer.deterministic: true promises. Set trainer.deterministic=false, or use rollout.schedule=halves"
             )
+        if self.rollout.sampler.name == "vllm" and self.trainer.deterministic:
+            raise RecipeError(
+                "rollout.sampler.name: 'vllm' composes its batches itself, so a run cannot be repeated bit by bit, which "
+                "trainer.deterministic: true promises. Set trainer.deterministic=false, or use rollout.sampler.name=fast"
+            )
         if self.reinforced and self.trainer.precision == "16-mixed":
             raise RecipeError(
                 "trainer.precision: got '16-mixed'; strl and mtrl clip gradients by their true norm, which a loss scaler hides; "
@@ -488,10 +493,12 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             "rollout.pool: 'ray' needs the package ray, which is not installed. Fix: pip install 'crossagent[ray]'"
         )
     if recipe.rollout.constrained:
-        if sampler.name not in BUILT_IN_SAMPLERS and not plugins.sampler(sampler.name).constrains:
+        if sampler.name not in CONSTRAINING and (
+            sampler.name in BUILT_IN_SAMPLERS or not plugins.sampler(sampler.name).constrains
+        ):
             raise RecipeError(
                 f"rollout.constrained: the sampler {sampler.name!r} does not declare that it keeps to a grammar; expected one of "
-                f"{', '.join(BUILT_IN_SAMPLERS)}, or a plugin's whose SamplerSpec says constrains=True"
+                f"{', '.join(CONSTRAINING)}, or a plugin's whose SamplerSpec says constrains=True"
             )
         if not _installed("llguidance"):
             raise MissingExtraError(
