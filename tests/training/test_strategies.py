@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from pathlib import Path
 
@@ -17,8 +18,17 @@ STRATEGIES = (
     "deepspeed_stage_3_offload",
 )  # fmt: skip
 FAST = (("sft", "ddp"), ("grpo", "deepspeed_stage_3"))
+MISSING = importlib.util.find_spec("deepspeed") is None
+needs_deepspeed = pytest.mark.skipif(MISSING, reason="needs deepspeed: pip install 'crossagent[deepspeed]'")
 CASES = [
-    pytest.param(kind, strategy, marks=() if (kind, strategy) in FAST else pytest.mark.slow)
+    pytest.param(
+        kind,
+        strategy,
+        marks=[
+            *([] if (kind, strategy) in FAST else [pytest.mark.slow]),
+            *([needs_deepspeed] if strategy.startswith("deepspeed") else []),
+        ],
+    )
     for kind in KINDS
     for strategy in STRATEGIES
 ]
@@ -42,7 +52,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     for item in request.session.items:
         if item.path != Path(__file__) or not hasattr(item, "callspec"):
             continue
-        kind, strategy = item.callspec.params["kind"], item.callspec.params.get("strategy")
+        kind, strategy = item.callspec.params.get("kind"), item.callspec.params.get("strategy")
+        if kind is None or (MISSING and (strategy not in ("ddp", "fsdp2"))):
+            continue
         call(kind, 1, kind, kind=kind)
         if strategy:
             call(f"{kind}:{strategy}", 2, f"{kind}-{strategy}", kind=kind, strategy=strategy)
@@ -82,6 +94,7 @@ def test_processes_and_shards_change_nothing(runs: dict[str, list[many.Ended]], 
     same_training(runs, kind, f"{kind}:{strategy}", f"{kind}-{strategy}")
 
 
+@needs_deepspeed
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stage_goes_on_under_another_strategy_and_in_other_numbers(
@@ -114,6 +127,7 @@ def special(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[many.End
 OVERFLOWING = ("ddp", "deepspeed_stage_2", "deepspeed_stage_3", "fsdp2")
 
 
+@needs_deepspeed
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["three groups", "one group", "one group, fsdp2"])
 def test_a_rank_whose_episodes_end_early_waits_for_nobody(special: dict[str, list[many.Ended]], name: str) -> None:
@@ -124,6 +138,7 @@ def test_a_rank_whose_episodes_end_early_waits_for_nobody(special: dict[str, lis
     assert one["moved"] == other["moved"] != 0
 
 
+@needs_deepspeed
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", OVERFLOWING)
 def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_on_all(
