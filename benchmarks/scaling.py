@@ -183,7 +183,7 @@ class Point:
 AXES: Mapping[str, Sequence[Any]] = {
     "turns": (1, 2, 4, 8),
     "group_size": (2, 4, 8, 16),
-    "context": (64, 128, 256, 512),
+    "context": (64, 128, 256, 512, 1024),
     "model": ("scratch-0.1m", "scratch-0.2m", "scratch-0.4m", "scratch-1m"),
 }
 RESPONSE = 16
@@ -250,8 +250,8 @@ def _iteration(point: Point, directory: Path) -> tuple[int, dict[str, float]]:
         def decode(self, response_ids: Any) -> str:
             return "no action"
 
-        def grammar(self, spaces: Any) -> None:
-            return None
+        def grammar(self, spaces: Any) -> str:
+            return ""
 
     space = ActionSpaceSpec("api", "1", ("skills",), "Api:", "crossagent_api.space:ApiSpace")
     task = replace(ToySuite().get("get:apple"), max_turns=point.turns, max_ticks=10**6)
