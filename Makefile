@@ -1,6 +1,6 @@
 # make quickstart   install, then train and evaluate the quickstart
 # make test         install, then the fast tests          make test-all   the slow ones too
-# make chromium     what the tests of tests/ui need; without it they are skipped       make minecraft  likewise, those of Minecraft
+# make chromium     what the tests of tests/ui and of MiniWoB++ need; without it they are skipped       make minecraft  likewise, those of Minecraft
 # make lint         ruff, mypy, import-linter              make bench      what benchmarks/ claims, measured again
 # make docs         install what it needs, then build the pages into build/site
 SHELL := /bin/sh

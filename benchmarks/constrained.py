@@ -72,7 +72,7 @@ class Bench:
         """Imitate the demonstrations; return the loss."""
         rows = rows_from_demonstrations(self.demonstrations, self.prompt)
         with tempfile.TemporaryDirectory() as directory:
-            config = SFTConfig(epochs=3, lr=2e-3, batch_size=64, micro_batches=2)
+            config = SFTConfig(epochs=12, lr=4e-3, batch_size=64, micro_batches=2)
             return train_sft(self.policy, rows, config, StageRun("sft", Path(directory))).metrics["sft/loss"]
 
     def requests(self, number: int, constrained: bool) -> list[SampleRequest]:

@@ -1,7 +1,7 @@
 """What a training process takes at its peak, beside what ``crossagent.planning`` says before.
 
     python benchmarks/memory_plan.py                 every case, a table, benchmarks/memory_plan.json
-    python benchmarks/memory_plan.py full lora       these cases only, a table
+    python benchmarks/memory_plan.py full lora       these cases only; their rows of the file are replaced
 
 Each case is a process of its own. It imports everything, trains a tiny model for a step (so that what is loaded late is
 loaded), notes its resident memory and resets the kernel's peak; then it builds the policy and trains two steps with the real
@@ -255,10 +255,27 @@ def run_case(case: Case) -> Result:
     return Result(case, float(done.stdout.split()[-1]), said["bytes"], said["phase"], said["items"])
 
 
+def write(results: list[Result]) -> None:
+    """Put the rows of these cases into the file of results, in the order of the cases."""
+    file = HERE / "memory_plan.json"
+    rows = {row["name"]: row for row in (json.loads(file.read_text())["cases"] if file.is_file() else [])}
+    for r in results:
+        rows[r.case.name] = {
+            "name": r.case.name, "predicted_mib": round(r.predicted / MIB, 1), "phase": r.phase,
+            "measured_mib": round(r.measured / MIB, 1), "error_percent": round(100 * r.error, 1),
+        }  # fmt: skip
+    content = {
+        "command": "python benchmarks/memory_plan.py",
+        "machine": f"{platform.machine()}, Python {platform.python_version()}, one thread",
+        "cases": [rows[case.name] for case in CASES if case.name in rows],
+    }
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """Run the cases."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="CASE", help="default: all, and write benchmarks/memory_plan.json")
+    parser.add_argument("names", nargs="*", metavar="CASE", help="default: all")
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--items", action="store_true", help="also print what the prediction consists of")
     args = parser.parse_args()
@@ -280,17 +297,7 @@ def main() -> int:
             print("    " + ", ".join(f"{name} {value / MIB:.0f}" for name, value in result.items.items()))
     worst = max(results, key=lambda result: abs(result.error))
     print(f"largest error: {100 * worst.error:+.1f}% ({worst.case.name})")
-    if not args.names:
-        content = {
-            "command": "python benchmarks/memory_plan.py",
-            "machine": f"{platform.machine()}, Python {platform.python_version()}, one thread",
-            "cases": [
-                {"name": r.case.name, "predicted_mib": round(r.predicted / MIB, 1), "phase": r.phase,
-                 "measured_mib": round(r.measured / MIB, 1), "error_percent": round(100 * r.error, 1)}
-                for r in results
-            ],
-        }  # fmt: skip
-        (HERE / "memory_plan.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(results)
     return 0
 
 

@@ -107,9 +107,14 @@ def test_the_two_built_in_samplers_give_one_result(crossagent: Run, tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("rollout.sampler.name=mumbler2", r"rollout.sampler: unknown sampler 'mumbler2'. .* Built in: fast, generate"),
+        (
+            "rollout.sampler.name=mumbler2",
+            r"rollout.sampler: unknown sampler 'mumbler2'. .* Built in: fast, generate, vllm",
+        ),
         ("rollout.sampler={name: mumbler, options: {time: 2}}", "unknown option 'time'. Did you mean 'times'"),
         ("rollout.sampler.options={times: 2}", "'fast' is built in and takes none"),
+        ("rollout.sampler.name=vllm", "'vllm' composes its batches itself, so a run cannot be repeated bit by bit"),
+        ("rollout.sampler={name: vllm, options: {pyton: x}}", "unknown option 'pyton'. Did you mean 'python'"),
         (
             "rollout={constrained: true, sampler: {name: mumbler}}",
             "'mumbler' does not declare that it keeps to a grammar",
@@ -132,6 +137,9 @@ def test_constrained_decoding_needs_a_sampler_that_declares_it_and_llguidance(
     monkeypatch.setattr("crossagent.recipe._installed", lambda package: True)
     for name in ("fast", "generate", "strict"):
         validate(load_recipe(recipe, ["rollout.constrained=true", f"rollout.sampler.name={name}"]), plugins)
+    changes = ["trainer.deterministic=false", "rollout={constrained: true, sampler: {name: vllm}}"]
+    with pytest.raises(RecipeError, match="'vllm' does not declare that it keeps to a grammar"):
+        validate(load_recipe(recipe, changes), plugins)
     monkeypatch.setattr("crossagent.recipe._installed", lambda package: package != "llguidance")
     with pytest.raises(MissingExtraError, match=r"rollout.constrained: .* pip install 'crossagent\[constrained\]'"):
         validate(load_recipe(recipe, ["rollout.constrained=true"]), plugins)

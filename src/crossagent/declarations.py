@@ -20,8 +20,10 @@ from crossagent.plugin import GROUP, CommandSpec, Hooks, SamplerSpec
 from crossagent.spaces import ActionSpace, ActionSpaceSpec
 
 Spec = ActionSpaceSpec | EnvironmentSpec | SamplerSpec | CommandSpec
-BUILT_IN_SAMPLERS = ("fast", "generate")
+BUILT_IN_SAMPLERS = ("fast", "generate", "vllm")
 """What ``rollout.sampler.name`` takes without any plugin."""
+CONSTRAINING = ("fast", "generate")
+"""Those that keep to a grammar."""
 
 _HOOKS: dict[str, type[Spec]] = {
     "crossagent_action_spaces": ActionSpaceSpec,

@@ -66,6 +66,7 @@ def parts() -> tuple[Part, ...]:
     """Return every optional part, in the order of the list."""
     return (
         Part("deepspeed", "trainer.strategy=deepspeed_…: training over several GPUs with sharded states", "pip install 'crossagent[deepspeed]'", package="deepspeed"),
+        Part("liger-kernel", "trainer.liger=true: Liger's kernels, on GPUs", "pip install 'crossagent[liger]'", package="liger-kernel"),
         Part("llguidance", "rollout.constrained: responses that are always an action", "pip install 'crossagent[constrained]'", package="llguidance"),
         Part("vllm", "samplers that run in vLLM, on GPUs", "pip install 'crossagent[vllm]'", package="vllm"),
         Part("ray", "rollout.pool=ray: worlds on several machines", "pip install 'crossagent[ray]'", package="ray"),

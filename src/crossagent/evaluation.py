@@ -98,6 +98,10 @@ class Worlds:
     def sampler(self, policy: Policy) -> Sampler:
         """Return what turns prompts into responses of this policy: built in, or a plugin's."""
         chosen = self.plan.recipe.rollout.sampler
+        if chosen.name == "vllm":
+            from crossagent.policy.vllm_sampler import VllmSampler
+
+            return VllmSampler(policy, chosen.batch_size, **chosen.options)
         built_in = {"fast": FastSampler, "generate": GenerateSampler}.get(chosen.name)
         return (
             built_in(policy, chosen.batch_size)

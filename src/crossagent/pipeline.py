@@ -546,10 +546,11 @@ class _Work:
             directory=directory,
             seed=derive(self.recipe.seed, "stage", stage),
             accelerator=trainer.accelerator,
-            devices=trainer.devices,
             strategy=trainer.strategy,
             precision=trainer.precision,
             deterministic=trainer.deterministic,
+            compile=trainer.compile,
+            liger=trainer.liger,
             evaluate=lambda iteration: self.worlds.validate(policy),
         )
         if not self.ranks.first:

@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from crossagent.compose import canonical_sha256, compose, plain
-from crossagent.declarations import BUILT_IN_SAMPLERS
+from crossagent.declarations import BUILT_IN_SAMPLERS, CONSTRAINING
 from crossagent.envs.worker import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.errors import (
@@ -209,6 +209,11 @@ class TrainerConfig:
     """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
     deterministic: bool = True
     """Only deterministic algorithms; an operation without one raises."""
+    compile: bool = False
+    """Compile the policy's layers (``torch.compile``) for the passes of training; sampling runs as it is. Needs a C++ compiler on
+    a CPU, pays where a stage repeats them often."""
+    liger: bool = False
+    """Liger's kernels for rotary embedding, normalisation and gated layers, on GPUs. Needs ``crossagent[liger]``."""
     matmul: str = "auto"
     """Precision of float32 matrix products: ``highest``, ``high``, ``medium`` (torch.set_float32_matmul_precision), or ``auto``:
     on a CPU ``medium`` where that is another, faster library with the same precision, which is tried when a run begins; else
@@ -224,6 +229,8 @@ class TrainerConfig:
             raise RecipeError(
                 f"precision: got {self.precision!r}; {self.strategy!r} cannot, expected bf16-mixed or 32-true"
             )
+        if self.liger and self.accelerator in ("cpu", "mps"):
+            raise RecipeError(f"liger: its kernels run on GPUs; expected accelerator: cuda, got {self.accelerator!r}")
         for name in ("devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least 1")
@@ -287,6 +294,11 @@ class Recipe:
             raise RecipeError(
                 "rollout.schedule: 'async' samples by arrival, so a run cannot be repeated bit by bit, which "
                 "trainer.deterministic: true promises. Set trainer.deterministic=false, or use rollout.schedule=halves"
+            )
+        if self.rollout.sampler.name == "vllm" and self.trainer.deterministic:
+            raise RecipeError(
+                "rollout.sampler.name: 'vllm' composes its batches itself, so a run cannot be repeated bit by bit, which "
+                "trainer.deterministic: true promises. Set trainer.deterministic=false, or use rollout.sampler.name=fast"
             )
         if self.reinforced and self.trainer.precision == "16-mixed":
             raise RecipeError(
@@ -481,10 +493,12 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
             "rollout.pool: 'ray' needs the package ray, which is not installed. Fix: pip install 'crossagent[ray]'"
         )
     if recipe.rollout.constrained:
-        if sampler.name not in BUILT_IN_SAMPLERS and not plugins.sampler(sampler.name).constrains:
+        if sampler.name not in CONSTRAINING and (
+            sampler.name in BUILT_IN_SAMPLERS or not plugins.sampler(sampler.name).constrains
+        ):
             raise RecipeError(
                 f"rollout.constrained: the sampler {sampler.name!r} does not declare that it keeps to a grammar; expected one of "
-                f"{', '.join(BUILT_IN_SAMPLERS)}, or a plugin's whose SamplerSpec says constrains=True"
+                f"{', '.join(CONSTRAINING)}, or a plugin's whose SamplerSpec says constrains=True"
             )
         if not _installed("llguidance"):
             raise MissingExtraError(
@@ -495,6 +509,10 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
         raise MissingExtraError(
             f"trainer.strategy: {recipe.trainer.strategy!r} needs the package deepspeed, which is not installed. "
             "Fix: pip install 'crossagent[deepspeed]'"
+        )
+    if recipe.trainer.liger and not _installed("liger_kernel"):
+        raise MissingExtraError(
+            "trainer.liger: needs the package liger-kernel, which is not installed. Fix: pip install 'crossagent[liger]'"
         )
     known = suite_tasks(plugins, environment.name, recipe.environment.options)
     evaluation = recipe.evaluation

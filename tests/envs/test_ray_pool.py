@@ -99,17 +99,37 @@ def test_a_long_call_answers_pings(monkeypatch):
         assert time.monotonic() - before > 1.0
 
 
+CONFIG = """
+from crossagent.envs.world import WorldConfig
+from crossagent.plugin import ActionSpaceSpec
+from crossagent.testing import ToySuite, toy_environment
+space = ActionSpaceSpec("api", "1", ("skills",), "Api:", "crossagent_api.space:ApiSpace")
+TOY = WorldConfig(toy_environment(), {}, ((space, {}),))
+TASK = ToySuite().get("get:apple")
+"""
+
+
+def alone(tmp_path, code):
+    """Run code in a process that knows no Ray yet; return the lines it prints."""
+    (tmp_path / "tests_config.py").write_text(CONFIG)
+    path = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return [line[2:] for line in done.stdout.splitlines() if line.startswith("= ")]  # Ray prints there too
+
+
 ALONE = """
 import os, signal, sys
 from crossagent.envs.ray_pool import RayPool
 from tests_config import TOY
-signal.signal(signal.SIGTERM, lambda *_: print("ours", flush=True))
+signal.signal(signal.SIGTERM, lambda *_: print("= ours", flush=True))
 with RayPool(TOY, 1, 1, timeout_s=60) as pool:
     import psutil, ray
     family = psutil.Process().children(recursive=True)
     ports = {(p.name(), c.laddr.ip) for p in family for c in p.net_connections("inet") if c.status == "LISTEN"}
-    print(sorted({ip for _, ip in ports} - {"127.0.0.1", "::1", "::ffff:127.0.0.1"}), len(ports) > 0)
-    print(os.environ["RAY_USAGE_STATS_ENABLED"], "torch" in sys.modules)
+    print('=', sorted({ip for _, ip in ports} - {"127.0.0.1", "::1", "::ffff:127.0.0.1"}), len(ports) > 0)
+    print("=", os.environ["RAY_USAGE_STATS_ENABLED"], "torch" in sys.modules)
     os.kill(os.getpid(), signal.SIGTERM)
 """
 
@@ -117,14 +137,50 @@ with RayPool(TOY, 1, 1, timeout_s=60) as pool:
 @ray_is_there
 @pytest.mark.slow
 def test_a_ray_of_our_own_listens_on_loopback_and_leaves_sigterm_alone(tmp_path):
-    (tmp_path / "tests_config.py").write_text(
-        "from crossagent.envs.world import WorldConfig\nfrom crossagent.plugin import ActionSpaceSpec\n"
-        "from crossagent.testing import toy_environment\n"
-        "space = ActionSpaceSpec('api', '1', ('skills',), 'Api:', 'crossagent_api.space:ApiSpace')\n"
-        "TOY = WorldConfig(toy_environment(), {}, ((space, {}),))\n"
-    )
-    path = os.pathsep.join([str(tmp_path), *(p for p in sys.path if p)])
-    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, env=env, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["[] True", "0 False", "ours"]
+    assert alone(tmp_path, ALONE) == ["[] True", "0 False", "ours"]
+
+
+CLUSTER = """
+import os, time
+from collections import Counter
+os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+import psutil
+from ray.cluster_utils import Cluster
+from crossagent.envs.ray_pool import RayPool
+from crossagent.envs.worker import WorkerPool
+from tests_config import TASK, TOY
+
+small = {"num_cpus": 1, "object_store_memory": 100 << 20}
+cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+other = cluster.add_node(**small)
+os.environ["RAY_ADDRESS"] = cluster.address
+
+def reset(pool):
+    return pool.call_many("reset", [(slot, (TASK, seed)) for slot, seed in enumerate((5, 6, 7, 8))])
+
+def act(pool):
+    return pool.call_many("act", [(slot, ("Api: goto(apple)", None)) for slot in range(4)])
+
+def machine(pid):
+    return psutil.Process(pid).parents()[1].pid  # worker, its actor, its machine's raylet
+
+with RayPool(TOY, 4, 1, timeout_s=60) as pool, WorkerPool(TOY, 0, 4, timeout_s=60) as here:
+    machines = [machine(pid) for pid in pool.pids]
+    there = next(node for node in machines if node == other.all_processes["raylet"][0].process.pid)
+    print('=', sorted(Counter(machines).values()), reset(pool) == reset(here))
+    lost = [pid for pid, node in zip(pool.pids, machines) if node == there]
+    cluster.remove_node(other, allow_graceful=False)
+    deadline = time.monotonic() + 60
+    while any(map(psutil.pid_exists, lost)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    kinds = [getattr(answer, "kind", "ok") for answer in act(pool)]
+    print('=', kinds == ["lost" if node == there else "ok" for node in machines])
+    print('=', reset(pool) == reset(here), act(pool) == act(here), pool.restarts >= 2, there in map(machine, pool.pids))
+"""
+
+
+@ray_is_there
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="two machines on one, which Ray offers on Linux")
+def test_workers_are_spread_over_a_cluster_and_a_lost_machine_is_made_up_for(tmp_path):
+    assert alone(tmp_path, CLUSTER) == ["[2, 2] True", "True", "True True True False"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from crossagent.envs.images import png
-from crossagent.errors import RecipeError
+from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.plugin import SampleRequest, SamplingParams
 from crossagent.policy.config import LoraConfig, PolicyConfig, PromptConfig
 from crossagent.policy.fast_sampler import FastSampler
@@ -235,6 +235,16 @@ def test_pictures_that_do_not_fill_their_places_are_refused(policy: Policy) -> N
     ids = torch.tensor([written(policy, picture(1))])
     with pytest.raises(ValueError, match="places for pictures"):
         policy.picture_inputs(ids, [(picture(1), picture(2))])
+
+
+def test_places_without_pictures_are_refused_so_that_nothing_trains_blindly(policy: Policy) -> None:
+    ids = torch.tensor([written(policy, picture(1))])
+    wanted = torch.zeros_like(ids, dtype=torch.bool)
+    wanted[0, -1] = True
+    with pytest.raises(ValueError, match="places for pictures"):
+        policy.logprobs(ids, torch.ones_like(ids), wanted)
+    with pytest.raises(CrossAgentError, match="places for pictures"):
+        FastSampler(policy).sample([SampleRequest(tuple(ids[0].tolist()), seed=0)], SamplingParams(1.0, 4))
 
 
 def test_a_policy_that_reads_text_alone_is_given_no_pictures(scratch: Policy) -> None:

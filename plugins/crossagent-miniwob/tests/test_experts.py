@@ -1,4 +1,4 @@
-"""The experts of the three levels; the whole table is in benchmarks/miniwob.py and in the slow test here."""
+"""The experts of the three levels; the whole table is in benchmarks/miniwob_pages.py and in the slow test here."""
 
 import pytest
 

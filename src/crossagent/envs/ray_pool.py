@@ -130,7 +130,7 @@ class RayWorker:
     def launch(self) -> None:
         """Start a process, on the same machine as the one before if that is still there."""
         if self._actor is None:
-            self._actor = _remote_keeper().remote(self._config, self.index, self.limits)
+            self._actor = _remote_keeper(self.index).remote(self._config, self.index, self.limits)
         path = [entry or os.getcwd() for entry in sys.path]
         self._replies = deque([self._actor.launch.remote(path)])
         self.launches += 1
@@ -267,7 +267,8 @@ def _connect() -> None:
 
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {"logging_level": logging.WARNING}
+    # What is printed on those machines stays in Ray's logs there: Ray would write it into our standard output.
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
     # Ray takes SIGTERM for itself; a run that is told to stop writes a resume point first.
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if main else None
@@ -284,11 +285,19 @@ def _connect() -> None:
             signal.signal(signal.SIGTERM, handler)
 
 
-def _remote_keeper() -> Any:
-    """Return the keeper's class as Ray wants it. It asks for no CPU, so that it is never refused a place."""
-    import ray
+def _remote_keeper(index: int) -> Any:
+    """Return the keeper's class as Ray wants it, for one machine after another.
 
+    It asks for no CPU, so that it is never refused a place: how many there are is the recipe's to say. Ray's own ways to spread
+    actors (SPREAD, soft affinity) follow what each machine knows of the others, which right after a start is not all.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    alive = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: str(node["NodeID"]))
+    working = [node for node in alive if node["Resources"].get("CPU")] or alive
+    place = NodeAffinitySchedulingStrategy(working[index % len(working)]["NodeID"], soft=False)
     remote: Any = ray.remote
     for name in ("ping", "ask_to_quit", "end"):  # answered also while a call runs
         ray.method(concurrency_group="signs")(getattr(Keeper, name))
-    return remote(num_cpus=0, scheduling_strategy="SPREAD", concurrency_groups={"signs": 1})(Keeper)
+    return remote(num_cpus=0, scheduling_strategy=place, concurrency_groups={"signs": 1})(Keeper)

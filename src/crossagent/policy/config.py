@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
-from crossagent.errors import RecipeError, lookup
+from crossagent.errors import RecipeError, did_you_mean, lookup
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,43 @@ class PolicyConfig:
             raise RecipeError(f"policy.max_pixels: got {self.max_pixels}; expected at least 1024 (32 × 32)")
         _one_of("policy.dtype", self.dtype, DTYPES)
         _one_of("policy.attention", self.attention, ATTENTION)
+
+
+@dataclass
+class VllmOptions:
+    """``rollout.sampler.options`` of the sampler ``vllm``."""
+
+    python: str = ""
+    """Interpreter that has vLLM, e.g. of a virtual environment of its own; empty: the one that runs crossagent."""
+    engine: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``vllm.LLM``, e.g. ``{dtype: bfloat16, max_model_len: 2048, gpu_memory_utilization: 0.4}``: on a GPU
+    it shares its memory with training."""
+    start_s: float = 600.0
+    """How long it may take to start, and to load weights."""
+    timeout_s: float = 600.0
+    """How long one batch may take."""
+
+    SET: ClassVar[tuple[str, ...]] = (
+        "model", "tokenizer", "skip_tokenizer_init", "enable_prefix_caching", "generation_config", "logprobs_mode",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        where = "rollout.sampler.options"
+        for key in ("start_s", "timeout_s"):
+            if not getattr(self, key) > 0:
+                raise RecipeError(f"{where}.{key}: got {getattr(self, key)}; expected > 0")
+        for key in self.SET:
+            if key in self.engine:
+                raise RecipeError(f"{where}.engine.{key}: crossagent sets it itself; take it out")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> VllmOptions:
+        """Return the options of a recipe; raises :class:`RecipeError` for one that does not exist."""
+        known = [f.name for f in fields(cls)]
+        for key in options:
+            if key not in known:
+                raise RecipeError(f"rollout.sampler.options: unknown option {key!r}. {did_you_mean(key, known)}")
+        return cls(**options)
 
 
 @dataclass

@@ -116,7 +116,7 @@ class FastSampler(BatchedSampler):
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Sample]:
         """See :meth:`BatchedSampler.sample`; what was kept of older weights is dropped first."""
-        weights = _fingerprint(self.policy)
+        weights = fingerprint(self.policy)
         if weights != self._weights:
             self._weights, self._merged = weights, {}
             self.forget()
@@ -386,7 +386,7 @@ def _size(blocks: Sequence[_Block]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
-def _fingerprint(policy: Policy) -> tuple[Any, ...]:
+def fingerprint(policy: Policy) -> tuple[Any, ...]:
     """Return what changes whenever a weight does: tensors count their changes; the sum finds changes behind their back."""
     parameters = list(policy.model.parameters())
     with torch.no_grad():

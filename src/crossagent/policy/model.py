@@ -26,6 +26,7 @@ from crossagent import __version__
 from crossagent.errors import CheckpointError, RecipeError
 from crossagent.policy import checkpoint, sources
 from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
+from crossagent.policy.kernels import compiled
 from crossagent.policy.masking import Allowed, masked
 from crossagent.policy.packing import Packed, pack, packed_attention
 from crossagent.policy.pictures import Pictures
@@ -182,7 +183,7 @@ class Policy(nn.Module):
                 most up to its first target. None: nothing is shared.
 
         Raises:
-            ValueError: A first position is a target, or the temperature is not positive.
+            ValueError: A first position is a target, the temperature is not positive, or pictures do not fill their places.
         """
         if temperature <= 0:
             raise ValueError(
@@ -191,12 +192,14 @@ class Policy(nn.Module):
         if bool(target_mask[:, 0].any()):
             raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
-        with contextlib.nullcontext() if dropout else self._without_dropout():
-            if self.packs and not any(images) and (self._window is None or input_ids.shape[1] <= self._window):
+        sees = any(images) or (self.pictures is not None and bool((input_ids == self.pictures.pad_id).any()))
+        packs = self.packs and not sees
+        with compiled(), contextlib.nullcontext() if dropout else self._without_dropout():
+            if packs and (self._window is None or input_ids.shape[1] <= self._window):
                 logits = self._packed_logits(rows, before, pack(input_ids, attention_mask, shared, self._dtype))
             else:
                 inputs = self._mask_inputs(attention_mask)
-                if any(images):
+                if sees:
                     inputs.pop("position_ids", None)  # the model knows where its pictures are
                     inputs |= self.picture_inputs(input_ids, images)
                 logits = self.logits_at(rows, before, input_ids=input_ids, use_cache=False, **inputs)
@@ -284,6 +287,7 @@ class Policy(nn.Module):
     @contextlib.contextmanager
     def _as_it_was(self, dropout_off: bool, packing: bool) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(compiled())
             if dropout_off:
                 stack.enter_context(self._without_dropout())
             if packing:

@@ -87,19 +87,20 @@ class Pictures:
         """
         marks = (input_ids == self.pad_id).long()
         pictures = [picture for row in rows for picture in row]
-        if not pictures:
-            return {"mm_token_type_ids": marks}
-        made = self.processor(images=[_opened(picture) for picture in pictures], return_tensors="pt")
-        grids = made["image_grid_thw"]
-        sizes = iter((grids.prod(-1) // self.processor.merge_size**2).tolist())
-        wanted = [sum(next(sizes) for _ in row) for row in rows]
+        made = (
+            self.processor(images=[_opened(picture) for picture in pictures], return_tensors="pt") if pictures else {}
+        )
+        sizes = iter((made["image_grid_thw"].prod(-1) // self.processor.merge_size**2).tolist() if pictures else ())
+        wanted = [sum(next(sizes) for _ in row) for row in rows] or [0] * len(input_ids)
         if wanted != marks.sum(-1).tolist():
             raise ValueError(f"places for pictures per row: {marks.sum(-1).tolist()}; the pictures fill {wanted}")
+        if not pictures:
+            return {"mm_token_type_ids": marks}
         device = input_ids.device
         return {
             "mm_token_type_ids": marks,
             "pixel_values": made["pixel_values"].to(device),
-            "image_grid_thw": grids.to(device),
+            "image_grid_thw": made["image_grid_thw"].to(device),
         }
 
     def hide(self, logits: Tensor) -> Tensor:

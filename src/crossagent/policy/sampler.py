@@ -187,7 +187,10 @@ class BatchedSampler:
     def _check(self, requests: Sequence[SampleRequest], params: SamplingParams) -> None:
         if params.temperature < 0:
             raise CrossAgentError(f"temperature: got {params.temperature}; expected 0 (greedy) or more")
+        places = self.policy.pictures.pad_id if self.policy.pictures is not None else None
         for request in requests:
+            if not request.images and places in request.prompt_ids:
+                raise CrossAgentError("sampler: a prompt holds places for pictures, but the request brings none")
             if not request.prompt_ids:
                 raise CrossAgentError("sampler: a request has an empty prompt; expected at least one token")
             if len(request.forced_ids) >= params.max_new_tokens:

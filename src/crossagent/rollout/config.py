@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from crossagent.declarations import BUILT_IN_SAMPLERS
 from crossagent.errors import RecipeError, lookup
+from crossagent.policy.config import VllmOptions
 
 Pool = Literal["processes", "ray"]
 """Where the workers of the worlds are; see :mod:`crossagent.envs.worker` and :mod:`crossagent.envs.ray_pool`."""
@@ -31,16 +32,20 @@ class SamplerConfig:
     """Who turns prompts into responses."""
 
     name: str = "fast"
-    """``fast``; ``generate``, which is transformers' own loop with the same results; or the name of a plugin's sampler."""
+    """``fast``; ``generate``, which is transformers' own loop with the same results; ``vllm``, a process that runs vLLM (extra
+    ``vllm``, needs ``trainer.deterministic: false``); or the name of a plugin's sampler."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of a plugin's sampler."""
+    """Keyword arguments of a plugin's sampler, or of ``vllm``: ``python``, ``engine``, ``start_s``, ``timeout_s``
+    (docs/guides/sampler.md)."""
     batch_size: int = 256
     """Responses that a built-in sampler has in the making at a time, at most; what its keys and values take grows with it."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise RecipeError(f"rollout.sampler.batch_size: got {self.batch_size}; expected at least 1")
-        if self.options and self.name in BUILT_IN_SAMPLERS:
+        if self.name == "vllm":
+            VllmOptions.of(self.options)
+        elif self.options and self.name in BUILT_IN_SAMPLERS:
             raise RecipeError(f"rollout.sampler.options: {self.name!r} is built in and takes none; take them out")
 
 

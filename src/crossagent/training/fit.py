@@ -17,6 +17,7 @@ from torch import nn
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from crossagent.policy import checkpoint
+from crossagent.policy.kernels import compile_layers, use_liger
 from crossagent.seeding import derive
 from crossagent.training.callbacks import METRICS, Evaluator, MetricsWriter, read_metrics, truncate_metrics
 from crossagent.training.module import PolicyModule
@@ -97,12 +98,16 @@ def fit_stage(
     ranks = Ranks.current()
     resume, metrics_file = run.directory / RESUME, run.directory / METRICS
     begun = time.monotonic()
+    if run.liger:
+        use_liger(module.policy.backbone)
+    if run.compile:
+        compile_layers(module.policy.layers())
     done = ranks.share(_prepare(run, resume, metrics_file) if ranks.first else 0)
     torch.manual_seed(derive(run.seed, "torch", run.name, *([ranks.rank] if ranks.rank else [])))
     with _quiet():
         trainer = lightning.Trainer(
             accelerator=run.accelerator,
-            devices=ranks.local_size if ranks.size > 1 else run.devices,
+            devices=ranks.local_size,
             num_nodes=ranks.size // ranks.local_size,
             strategy=build_strategy(
                 run.strategy, accelerator=run.accelerator, ranks=ranks, max_grad_norm=max_grad_norm

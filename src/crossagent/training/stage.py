@@ -24,11 +24,13 @@ class StageRun:
     """Gets ``metrics.jsonl`` and ``checkpoint/``; ``resume/`` while the stage runs."""
     seed: int = 0
     accelerator: str = "cpu"
-    devices: int = 1
-    """Of this process; with several processes (:class:`crossagent.training.ranks.Ranks`) each has its own one."""
     strategy: str = "auto"
     precision: str = "32-true"
     deterministic: bool = True
+    compile: bool = False
+    """Compile the policy's layers for the passes of training."""
+    liger: bool = False
+    """Use Liger's kernels."""
     on_metrics: Callable[[int, Metrics], None] = _ignore
     """Called after each row of ``metrics.jsonl``: (optimiser step of SFT, or iteration of GRPO; 1 is the first)."""
     on_progress: Callable[[int, int, Metrics], None] = _ignore

@@ -78,6 +78,34 @@
     event.preventDefault();
     if (clipboard) document.execCommand("insertText", false, clipboard);
   }, true);
+  // What the wheel over an element turns; with a direction, only what can still go there.
+  const scroller = (e, way = 0) => {
+    const goes = (p) => p.scrollHeight > p.clientHeight + 1 && (way === 0 || (way > 0 ? p.scrollTop < p.scrollHeight - p.clientHeight : p.scrollTop > 0));
+    for (let p = e; p && p !== document.body; p = p.parentElement) {
+      const own = p.tagName === "TEXTAREA" || (p.tagName === "SELECT" && p.size > 1) || /auto|scroll/.test(getComputedStyle(p).overflowY);
+      if (own && goes(p)) return p;
+    }
+    const all = document.scrollingElement;
+    return all.scrollHeight > all.clientHeight ? all : null;
+  };
+  addEventListener("wheel", (event) => { // at once, where Chromium would scroll with its next frames
+    if (event.defaultPrevented) return;
+    event.preventDefault();
+    const turned = scroller(event.target, event.deltaY);
+    if (turned) turned.scrollTop += event.deltaY;
+    if (held) hold();
+  }, { passive: false });
+  // While a button is held, Chromium scrolls what the mouse selects in, frame by frame. Only what the page itself scrolls stays.
+  let held = null;
+  const hold = () => {
+    held = new Map();
+    for (const e of document.querySelectorAll("*")) if (e.scrollHeight > e.clientHeight + 1) held.set(e, e.scrollTop);
+  };
+  const unscroll = () => { if (held) for (const [e, top] of held) if (e.scrollTop !== top) e.scrollTop = top; };
+  addEventListener("mousedown", hold, true);
+  addEventListener("mousemove", unscroll, true);
+  addEventListener("mousemove", () => { if (held) hold(); });
+  addEventListener("mouseup", () => { unscroll(); held = null; }, true);
   // A list that drops down is drawn outside the page, where no screenshot or event goes: it is chosen from by keys instead. A list
   // box would scroll by itself while a button is held, frame by frame: here a press chooses, with control or shift more than one.
   let anchor = null;
@@ -99,6 +127,14 @@
   }, true);
   for (const kind of ["mousemove", "mouseup"])
     addEventListener(kind, (event) => { if (event.target.closest && event.target.closest("select")) event.preventDefault(); }, true);
+  // The mouse is said to be where it is now and then, to find out what is under it: that is no movement.
+  const place = {};
+  for (const kind of ["mousemove", "pointermove"])
+    addEventListener(kind, (event) => {
+      const here = `${event.clientX},${event.clientY}`;
+      if (place[kind] === here) event.stopImmediatePropagation();
+      place[kind] = here;
+    }, true);
   // Ends the wait for the next frame, in which a mouse movement would be handled otherwise; no key a page knows.
   for (const kind of ["keydown", "keyup"])
     addEventListener(kind, (event) => { if (event.key === "Unidentified") event.stopImmediatePropagation(); }, true);
@@ -147,10 +183,12 @@
   const listed = () => document.querySelector("select[multiple], select[size]") !== null;
   const tick = async (ms, acted) => {
     if (window.WOB_DONE_GLOBAL) return status(0);
+    if (acted && listed()) await frames(); // a list box scrolls to what was chosen in a task of its own
+    unscroll();
     fixFocus();
     const runs = advance(ms);
     fixFocus();
-    if (acted && listed()) await frames(); // a list box scrolls to what was chosen in a task of its own
+    if (held) hold();
     return status(runs);
   };
 
@@ -227,14 +265,6 @@
       [x0, y0, x1, y1] = [Math.max(x0, b.left), Math.max(y0, b.top), Math.min(x1, b.right), Math.min(y1, b.bottom)];
     }
     return [x0, y0, x1, y1, side];
-  };
-  const scroller = (e) => {
-    for (let p = e; p && p !== document.body; p = p.parentElement) {
-      const more = p.scrollHeight > p.clientHeight + 1;
-      if (more && (p.tagName === "TEXTAREA" || (p.tagName === "SELECT" && p.size > 1) || /auto|scroll/.test(getComputedStyle(p).overflowY))) return p;
-    }
-    const all = document.scrollingElement;
-    return all.scrollHeight > all.clientHeight ? all : null;
   };
   const reachable = (e, x, y) => {
     const hit = document.elementFromPoint(x, y);
@@ -318,5 +348,5 @@
     for (let i = 0; i < text.length; i += 1) { const c = text.charCodeAt(i); a = Math.imul(a ^ c, 2654435761); b = Math.imul(b ^ c, 1597334677); }
     return (a >>> 0).toString(16) + (b >>> 0).toString(16);
   };
-  Object.defineProperty(window, "crossagent", { value: Object.freeze({ begin, tick, look, frames, state, pictures: () => pictures().then(() => 0) }) });
+  Object.defineProperty(window, "crossagent", { value: Object.freeze({ begin, tick, look, state, pictures: () => pictures().then(() => 0) }) });
 })();

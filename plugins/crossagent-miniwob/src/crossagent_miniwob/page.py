@@ -135,7 +135,9 @@ class Hand:
                 commands.append(self._mouse("mouseWheel", "none", 0, deltaX=0, deltaY=WHEEL[button]))
             else:
                 commands.append(self._mouse("mousePressed", button, self._count() if button == "left" else 1))
-        if commands:
+        if [parameters["type"] for _, parameters in commands] == ["mouseMoved"]:
+            commands.append(_FLUSH)  # a second movement might be merged with it, or not
+        elif commands:
             commands += self.hover()
         self.ticks += 1
         return commands
@@ -213,8 +215,6 @@ class Page:
         with self._lost_if_failed():
             tab = self._running()
             tab.send_all(commands)
-            if any(parameters["type"] == "mouseWheel" for _, parameters in commands):
-                tab.evaluate("crossagent.frames()")
             self._heard(tab.evaluate(f"crossagent.tick({TICK_MS}, {int(bool(commands))})"))
             if self.status.busy:
                 tab.send_all(self.hand.hover())

@@ -53,6 +53,11 @@ def fill(page: Page, *wanted: tuple[Element, str]) -> Intent:
     return submit(page)
 
 
+def colour(word: str) -> str:
+    """Return a colour's name as elements are told with it; some have two."""
+    return {"cyan": "aqua", "gray": "grey", "fuchsia": "magenta"}.get(word, word)
+
+
 def ordinal(text: str) -> int:
     """Return the number of ``3`` or ``3rd``."""
     return int(re.match(r"\d+", text)[0])  # type: ignore[index]
@@ -83,7 +88,7 @@ def _link(page: Page) -> Intent:
 @plan("click-color")
 def _colour(page: Page) -> Intent:
     return Click(
-        need(next((b for b in page.all("box") if b.colour == page.value("target")), None), "box of the colour")
+        need(next((b for b in page.all("box") if b.colour == colour(page.value("target"))), None), "box of the colour")
     )
 
 
@@ -189,7 +194,7 @@ def _tree(page: Page) -> Intent:
     found = page.said(page.value("target"), "link", "text")
     if found is not None:
         return Click(found)
-    closed = [e for e in page.all("box") if e.label and "expandable" in e.label]
+    closed = [e for e in page.all("box") if e.label and "expandable" in e.label.lower()]
     return Click(need(next(iter(closed), None), "closed folder"))
 
 
@@ -237,7 +242,7 @@ def _matches(e: Element, values: dict[str, str]) -> bool:
         elif len(wanted) == 1:
             if e.text != wanted:
                 return False
-        elif e.colour != wanted:
+        elif e.colour != colour(wanted):
             return False
     return True
 

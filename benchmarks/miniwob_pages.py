@@ -1,10 +1,11 @@
-"""MiniWoB++: how fast, what its experts solve, what a world costs: ``python benchmarks/miniwob.py [--json FILE]``.
+"""MiniWoB++: how fast, what its experts solve, what a world costs: ``python benchmarks/miniwob_pages.py [--json FILE]``.
 
 Rates are by the clock of one world in one process, on a machine that may be shared: the load average is printed beside them. A step
 is a turn of a policy through its space: the action and the observation after it. Experts play as demonstrations are recorded.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -83,8 +84,11 @@ def memory(worlds: int) -> tuple[float, float]:
     """Return MiB of Chromium with one world, and of each further one; shared pages are counted once each."""
 
     def used() -> float:
-        root = psutil.Process(shared().process.pid)
-        return sum(p.memory_full_info().pss for p in [root, *root.children(recursive=True)]) / 2**20
+        root, held = psutil.Process(shared().process.pid), 0
+        for process in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # a helper of Chromium that has just ended
+                held += process.memory_full_info().pss
+        return held / 2**20
 
     envs = [MiniWob() for _ in range(worlds)]
     envs[0].reset(suite().get("miniwob:login-user"), 0)
@@ -140,7 +144,7 @@ def main() -> None:
     print(f"load average {os.getloadavg()[0]:.1f}, {browser}")
     if arguments.json:
         about = {
-            "command": "python benchmarks/miniwob.py --json benchmarks/miniwob.json",
+            "command": "python benchmarks/miniwob_pages.py --json benchmarks/miniwob_pages.json",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "load_average": round(os.getloadavg()[0], 1),
             "browser": browser,
