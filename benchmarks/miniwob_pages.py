@@ -5,6 +5,7 @@ is a turn of a policy through its space: the action and the observation after it
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -83,8 +84,11 @@ def memory(worlds: int) -> tuple[float, float]:
     """Return MiB of Chromium with one world, and of each further one; shared pages are counted once each."""
 
     def used() -> float:
-        root = psutil.Process(shared().process.pid)
-        return sum(p.memory_full_info().pss for p in [root, *root.children(recursive=True)]) / 2**20
+        root, held = psutil.Process(shared().process.pid), 0
+        for process in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # a helper of Chromium that has just ended
+                held += process.memory_full_info().pss
+        return held / 2**20
 
     envs = [MiniWob() for _ in range(worlds)]
     envs[0].reset(suite().get("miniwob:login-user"), 0)

@@ -11,7 +11,7 @@ import pytest
 from crossagent.errors import RecipeError
 from crossagent.estimate import Estimate, estimate
 from crossagent.estimate.inputs import hardware_of, policy_shape
-from crossagent.estimate.rates import rates_of
+from crossagent.estimate.rates import measured
 from crossagent.planning.hardware import HARDWARE, Hardware
 from crossagent.planning.memory import GIB
 from crossagent.recipe import load_recipe, validate
@@ -152,21 +152,26 @@ def test_a_run_says_what_is_reached(tmp_path: Path) -> None:
         "time/iteration": 10.0, "rollout/tokens_per_second": 5120.0,
     }  # fmt: skip
     (tmp_path / "mtrl/metrics.jsonl").write_text("\n".join(json.dumps(row) for _ in range(3)) + "\n")
-    rates = rates_of(tmp_path, plain)
+    seen = measured(tmp_path, plain)
+    rates = seen.rates
+    # 5120 tokens a second for 10 s, in half of 128 trajectories of 8 turns: 100 tokens a row, 6 of them sampled
+    assert (seen.turns, seen.prompt, seen.response) == (8.0, 94.0, 6.0)
     assert rates.source == str(tmp_path)
     assert rates.environment_s > 0
     slower = {name: value * 2 if name in ("time/generate", "time/update") else value for name, value in row.items()}
     slower["time/iteration"], slower["rollout/tokens_per_second"] = 20.0, 2560.0
     (tmp_path / "mtrl/metrics.jsonl").write_text("\n".join(json.dumps(slower) for _ in range(3)) + "\n")
-    half = rates_of(tmp_path, plain)
+    half = measured(tmp_path, plain).rates
     assert half.sampling == pytest.approx(rates.sampling / 2)
     assert half.training == pytest.approx(rates.training / 2)
     assert half.scoring == pytest.approx(rates.scoring)
+    expected = estimate(validate(recipe, PLUGINS()), tmp_path)
+    assert expected.assumed[0] == f"times as in {tmp_path}: 8.0 turns an episode, prompts of 94 tokens, responses of 6"
     with pytest.raises(RecipeError, match="is no run"):
-        rates_of(tmp_path / "nowhere", plain)
+        measured(tmp_path / "nowhere", plain)
     (tmp_path / "mtrl/metrics.jsonl").unlink()
     with pytest.raises(RecipeError, match="no metrics of strl or mtrl"):
-        rates_of(tmp_path, plain)
+        measured(tmp_path, plain)
 
 
 def test_it_can_be_read_by_people_and_machines(big: Estimate) -> None:

@@ -20,6 +20,7 @@ from crossagent.errors import RecipeError, StageInterrupted
 from crossagent.evaluation import device_of
 from crossagent.recipe import Plan, load_recipe, validate
 from crossagent.registry import load_plugins
+from crossagent.rollout.store import load_trajectories
 from crossagent.testing import toy_environment
 from crossagent.training.ranks import Ranks
 
@@ -399,3 +400,15 @@ def test_the_kl_can_be_to_an_earlier_stage_and_what_hardly_works_as_meant_is_sai
     first = json.loads((run / "mtrl/metrics.jsonl").read_text().splitlines()[0])
     assert first["train/kl"] > 0.05  # the untrained policy is far away
     assert "mtrl.scale: group with λ > 0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_under_constrained_decoding_every_turn_of_a_run_is_an_action(tmp_path: Path) -> None:
+    pytest.importorskip("llguidance", reason="pip install 'crossagent[constrained]'")
+    few = ["demonstrations.episodes=20", "mtrl.iterations=1", "evaluation.episodes=3", "evaluation.experts=false"]
+    pipeline.run(plan(tmp_path, "stages=[strl, mtrl]", "rollout.constrained=true", *few), Console(quiet=True))
+    stored = sorted((tmp_path / "runs/tiny").glob("*/trajectories/*.parquet"))
+    turns = {f: [u for t in load_trajectories(f) for u in t.turns] for f in stored if "credit" not in f.name}
+    assert {file.parts[-3] for file in turns} == {"untrained", "strl", "mtrl"}
+    assert all(turns.values())
+    assert not [turn.text for some in turns.values() for turn in some if turn.invalid]

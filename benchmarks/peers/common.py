@@ -44,6 +44,8 @@ class Case:
     prompt: int
     """Tokens of the first prompt, about."""
     lr: float
+    micro: int
+    """Rows that TRL computes at once; more of SmolLM2's, with logits over its whole vocabulary, take 10 GB."""
 
     @property
     def episodes(self) -> int:

@@ -145,7 +145,7 @@ def sft(case: common.Case, stepper: common.Stepper) -> None:
                 (*prompt, *response), trained, trained, (0.0,) * length, (0.0,) * length, (-1,) * len(prompt) + (0,) * len(response), index
             )
         )  # fmt: skip
-    config = SFTConfig(epochs=1000, lr=case.lr, batch_size=32, micro_batches=4)
+    config = SFTConfig(epochs=1000, lr=case.lr, batch_size=32, micro_batches=8)
     data = SFTDataModule(rows, config, policy.pad_id)
     gate = Gate(stepper, data.schedule.parts)
     trainer(gate, accumulate_grad_batches=data.schedule.parts, gradient_clip_val=1.0).fit(

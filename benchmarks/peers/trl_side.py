@@ -28,7 +28,6 @@ OPTIONS: dict[str, Any] = {
     "disable_tqdm": True,
     "gradient_checkpointing": False,
 }
-MICRO = 8
 
 
 class Gate(TrainerCallback):
@@ -101,8 +100,8 @@ def grpo(case: common.Case, out: str, stepper: common.Stepper) -> None:
     config = GRPOConfig(
         output_dir=out,
         learning_rate=case.lr,
-        per_device_train_batch_size=MICRO,
-        gradient_accumulation_steps=case.episodes // MICRO,
+        per_device_train_batch_size=case.micro,
+        gradient_accumulation_steps=case.episodes // case.micro,
         num_generations=common.GROUP,
         max_completion_length=4096,
         beta=0.0,
@@ -130,8 +129,8 @@ def sft(case: common.Case, out: str, stepper: common.Stepper) -> None:
     config = SFTConfig(
         output_dir=out,
         learning_rate=case.lr,
-        per_device_train_batch_size=MICRO,
-        gradient_accumulation_steps=32 // MICRO,
+        per_device_train_batch_size=case.micro,
+        gradient_accumulation_steps=32 // case.micro,
         completion_only_loss=True,
         max_length=4096,
         **OPTIONS,

@@ -136,9 +136,10 @@ def test_a_tiny_model_that_sees_goes_through_all_stages(
         "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto",
         "trainer.precision=32-true", "trainer.deterministic=true", "plan.hardware=cpu", "rollout.max_new_tokens=8",
         "strl.max_new_tokens=8", "strl.minibatches=1", "relabel.max_new_tokens=8", "sft.micro_batches=8",
-        "prompt.fragments=headers", "demonstrations.episodes=6", "evaluation.experts=false",
-        "evaluation.single_spaces_after=[]", "evaluation.episodes=1", "mtrl.filter_zero_variance=false",
+        "prompt.fragments=headers", "demonstrations.episodes=6", "demonstrations.splits=[published]",
+        "evaluation.experts=false", "evaluation.single_spaces_after=[]", "evaluation.episodes=1", "mtrl.filter_zero_variance=false",
         "mtrl.drop_all_fail=false", "strl.filter_zero_variance=false", "strl.drop_all_fail=false",
+        timeout=900,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / "runs/tiny/summary.json").read_text())

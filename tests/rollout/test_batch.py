@@ -129,6 +129,16 @@ def test_rows_that_share_a_beginning_stay_together_and_it_counts_once(
         assert len(batch) == 1 or padded <= budget
 
 
+def test_a_family_that_fits_a_batch_is_not_torn() -> None:
+    played = [trajectory(turn((*range(100 * g, 100 * g + 96), 7), (8,) * 15)) for g in range(3) for _ in range(4)]
+    rows = rows_from_trajectories(played)  # 97 tokens are shared, 15 are not: 97 + 4 · 16 = 161 a family
+    assert {row.shared for row in rows} == {97}
+    families = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert micro_batches(rows, 300, shared=True) == families
+    assert micro_batches(rows, 330, shared=True) == [[*families[0], *families[1]], families[2]]
+    assert [len(batch) for batch in micro_batches(rows, 130, shared=True)] == [2] * 6, "one that does not fit is"
+
+
 def test_what_is_shared_is_what_saves_most() -> None:
     system, task, other = tuple(range(100)), tuple(range(200, 300)), tuple(range(300, 340))
     prompts = [(*system, *task, 1), (*system, *task, 2), (*system, *other, 3), (5, 6, 7), (*system, *task, 4)]

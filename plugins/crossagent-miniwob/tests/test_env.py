@@ -190,6 +190,20 @@ def test_going_back_plays_again_on_a_fresh_page(make_world, task):
         assert env.state_hash() == after
 
 
+def test_looking_on_the_way_makes_no_difference(make_world, task):
+    env = make_world()
+    ends = []
+    for look in (True, False):
+        env.reset(task("right-angle"), 0)
+        for _ in range(3):
+            env.tick(RawTick((), ("left",), (-23, -12)))
+            env.tick(RawTick())
+            if look:
+                env.observe()
+        ends.append(env.state_hash())
+    assert ends[0] == ends[1]
+
+
 def wander(env, task, salt, calls=12):
     env.reset(task, 7)
     seen = [env.state_hash()]

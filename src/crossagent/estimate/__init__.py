@@ -14,7 +14,7 @@ from typing import Any
 from crossagent.errors import RecipeError
 from crossagent.estimate.advice import advice
 from crossagent.estimate.inputs import hardware_of, job_of, policy_shape, setting_of, sharding_of, time_of
-from crossagent.estimate.rates import rates_of
+from crossagent.estimate.rates import measured
 from crossagent.estimate.text import count, duration, gib
 from crossagent.planning.hardware import Hardware
 from crossagent.planning.memory import GIB, MemoryPlan, plan
@@ -211,15 +211,19 @@ def estimate(checked: Plan, run: Path | None = None) -> Estimate:
     recipe = checked.recipe
     shape, hardware, sharding = policy_shape(recipe), hardware_of(recipe), sharding_of(recipe)
     assumed = []
+    prompt, response, turns = float(recipe.plan.prompt_tokens), recipe.plan.response_tokens, recipe.plan.turns
     if run is None:
         share = recipe.plan.efficiency
         rates = Rates(share, share, share)
         assumed.append(f"{100 * share:.0f} % of the device's peak is reached (--calibrate RUN measures it)")
         assumed.append("worlds take no time (--calibrate RUN measures it)")
     else:
-        rates = rates_of(run, hardware)
-        assumed.append(f"rates as measured in {rates.source}")
-    turns = recipe.plan.turns
+        seen = measured(run, hardware)
+        rates, prompt = seen.rates, seen.prompt
+        turns, response = turns or seen.turns, response or seen.response
+        assumed.append(
+            f"times as in {run}: {turns:.1f} turns an episode, prompts of {prompt:,.0f} tokens, responses of {response:.0f}"
+        )
     if turns is None:
         turns = statistics.fmean(task.max_turns for task in checked.training_tasks)
         assumed.append(f"episodes of {turns:.0f} turns, the tasks' limit (plan.turns)")
@@ -228,6 +232,7 @@ def estimate(checked: Plan, run: Path | None = None) -> Estimate:
     for name in recipe.stages:
         job = job_of(recipe, name, shape, hardware, sharding)
         setting = setting_of(recipe, shape, hardware, sharding)
-        stages.append(StageEstimate(name, plan(job), *time_of(recipe, name, setting, rates, turns)))
+        times = time_of(recipe, name, setting, rates, turns, prompt, response)
+        stages.append(StageEstimate(name, plan(job), *times))
     trained = job_of(recipe, recipe.stages[-1], shape, hardware, sharding).trained
     return Estimate(recipe, shape, hardware, sharding, rates, tuple(stages), trained, tuple(assumed))

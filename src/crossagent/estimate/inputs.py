@@ -226,11 +226,22 @@ def rows_at_once(recipe: Recipe, config: SFTConfig | GRPOConfig, stage: str, ran
     return max(1, min(recipe.rollout.sampler.batch_size, own))
 
 
-def time_of(recipe: Recipe, stage: str, setting: Setting, rates: Rates, turns: float) -> tuple[StepTime, int | None]:
-    """Return (the time of one step, how many there are; None where that depends on the demonstrations)."""
+def time_of(
+    recipe: Recipe, stage: str, setting: Setting, rates: Rates, turns: float, prompt: float, response: float | None
+) -> tuple[StepTime, int | None]:
+    """Return (the time of one step, how many there are; None where that depends on the demonstrations).
+
+    Args:
+        recipe: The recipe.
+        stage: Of it.
+        setting: Who does the work.
+        rates: What is reached.
+        turns: Per trajectory, to expect.
+        prompt: Tokens, to expect.
+        response: Tokens, to expect; None: the longest allowed.
+    """
     config = config_of(recipe, stage)
-    response = recipe.plan.response_tokens or float(response_tokens(recipe, config))
-    prompt = float(recipe.plan.prompt_tokens)
+    response = response or float(response_tokens(recipe, config))
     if isinstance(config, SFTConfig):
         time = supervised_step(setting, config.batch_size, prompt + response, response, config.micro_batches, rates)
         rows = recipe.relabel.states if stage == "relabel" else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossagent.errors import RecipeError
@@ -15,8 +15,22 @@ from crossagent.recipe import RECIPE_FILE, load_recipe
 from crossagent.training.config import GRPOConfig
 
 
-def rates_of(run: Path, hardware: Hardware) -> Rates:
-    """Return the rates at which the model agrees with a run's metrics; the run was on ``hardware``.
+@dataclass(frozen=True)
+class Measured:
+    """What a run's iterations were like, on average."""
+
+    rates: Rates
+    turns: float
+    """Per trajectory."""
+    prompt: float
+    """Tokens of a trained row before its response."""
+    response: float
+    """Tokens per turn."""
+
+
+def measured(run: Path, hardware: Hardware) -> Measured:
+    """Return the rates at which the model agrees with a run's metrics, and what its episodes were like; the run was on
+    ``hardware``.
 
     Raises:
         RecipeError: Not a run, or one without iterations of STRL or MTRL.
@@ -46,7 +60,8 @@ def rates_of(run: Path, hardware: Hardware) -> Rates:
         work_of(recipe, stage, config, turns, prompt, response), trajectories=round(played), trained=min(1.0, trained)
     )
     sharding = sharding_of(recipe)
-    return calibrated(setting_of(recipe, policy_shape(recipe), hardware, sharding), work, rows, str(run))
+    rates = calibrated(setting_of(recipe, policy_shape(recipe), hardware, sharding), work, rows, str(run))
+    return Measured(rates, turns, prompt, response)
 
 
 def _metrics(path: Path) -> list[dict[str, float]]:

@@ -33,6 +33,8 @@ _LONGEST = 16
 """Tokens of the longest way that is looked for."""
 _BRANCHES, _STATES = 512, 64
 """In a search: tokens tried in a state, states kept per token."""
+_NODES = 200_000
+"""Beginnings of responses that are remembered with what may follow."""
 _SETS = 20_000
 """Distinct sets that are remembered, so that equal ones are one object."""
 
@@ -142,8 +144,21 @@ class Grammar:
         self._ways: list[Ids] = []
         """The shortest first."""
         self._explore()
+        self._root, self._nodes = _Node(), 0
         self.reserve = max(map(len, self._ways), default=0)
         """So many tokens, the end-of-turn token included, are enough to end a response wherever it stands."""
+
+    def root(self) -> _Node:
+        """Return where responses begin."""
+        if self._nodes > _NODES:
+            self._root, self._nodes = _Node(), 0
+        return self._root
+
+    def node(self, following: dict[int, _Node], token: int) -> _Node:
+        """Add where a token leads."""
+        self._nodes += 1
+        following[token] = _Node()
+        return following[token]
 
     def way(self, state: Any, most: int) -> Ids | None:
         """Return the shortest tokens known to end a response, the end-of-turn token last; None without any of ``most``."""
@@ -203,21 +218,50 @@ def _why(matcher: Any) -> str:
     return str(matcher.get_error()).split("<state>")[0].strip()
 
 
+class _Node:
+    """A beginning of responses, and what may follow it. Most responses of a policy that knows its actions begin alike."""
+
+    __slots__ = ("following", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens: TokenSet = b""
+        """Empty: not known yet."""
+        self.following: dict[int, _Node] = {}
+
+
 class _Row:
     """One response as far as it has come."""
 
+    __slots__ = ("_state", "_untold", "allowed", "ending", "grammar", "left", "node")
+
     def __init__(self, grammar: Grammar, limit: int) -> None:
-        self.grammar, self.left = grammar, limit
-        self.state = grammar.start.deep_copy()
+        self.grammar, self.left, self.node = grammar, limit, grammar.root()
+        self._state: Any = None
+        self._untold: list[int] = []
+        """Tokens that the matcher has not been told of: it is asked only where no response has been before."""
         self.ending: list[int] = []
         """The tokens that end it, once it has come to that."""
         self.allowed: list[TokenSet] = []
 
-    def near_end(self) -> bool:
-        """Return whether it must be ended, and take the way there."""
-        if not self.ending and self.left <= self.grammar.reserve:
-            self.ending = list(self.grammar.way(self.state, self.left) or ())
-        return bool(self.ending)
+    def state(self) -> Any:
+        """Return the matcher, after all tokens so far."""
+        if self._state is None:
+            self._state = self.grammar.start.deep_copy()
+        if self._untold and not self._state.consume_tokens(self._untold):
+            raise CrossAgentError(f"sampler: constrained decoding failed: {_why(self._state)}")
+        self._untold = []
+        return self._state
+
+    def go_on(self, token: int) -> None:
+        """Take a token that may follow."""
+        self._untold.append(token)
+        following = self.node.following
+        self.node = following.get(token) or self.grammar.node(following, token)
+
+    def end_soon(self) -> None:
+        """Find the way to an end, as few tokens are left."""
+        if not self.ending:
+            self.ending = list(self.grammar.way(self.state(), self.left) or ())
 
 
 class Walk:
@@ -232,15 +276,16 @@ class Walk:
         self._grammars = grammars
         self._rows = [_Row(grammars.compile(r.grammar), limit) if r.grammar else None for r in requests]
         for row, request in zip(self._rows, requests, strict=True):
-            if row is None:
-                continue
-            for token in request.forced_ids:
-                row.allowed += grammars.sets([row.state])
-                if not row.state.consume_token(token):
+            for token in request.forced_ids if row is not None else ():
+                assert row is not None
+                self._fill([row])
+                if not row.node.tokens[token // 8] >> token % 8 & 1:
                     raise CrossAgentError(
                         f"sampler: the forced token {token} of {request.forced_ids} cannot stand there under the request's "
                         "grammar; the tokenizer writes the header with other bytes than its text. Fix: rollout.constrained=false"
                     )
+                row.allowed.append(row.node.tokens)
+                row.go_on(token)
                 row.left -= 1
 
     def mask(self, logits: Tensor, rows: Iterable[int]) -> Tensor:
@@ -250,28 +295,37 @@ class Walk:
             logits: After the last token of each of ``rows``.
             rows: Requests, by index; those that have ended are left as they are.
         """
-        going = {k: row for k in rows if (row := self._rows[k]) is not None and row.left > 0}
-        free = [k for k, row in going.items() if not row.near_end()]
-        sets = dict(zip(free, self._grammars.sets([going[k].state for k in free]), strict=True))
-        for k, row in going.items():
-            if row.ending:
-                sets[k] = self._grammars.only(row.ending.pop(0))
-            row.allowed.append(sets[k])
-        return masked(logits, [sets.get(k, b"") for k in rows])
+        asked = [row if (row := self._rows[k]) is not None and row.left > 0 else None for k in rows]
+        for row in asked:
+            if row is not None and row.left <= row.grammar.reserve:
+                row.end_soon()
+        self._fill([row for row in asked if row is not None and not row.node.tokens and not row.ending])
+        sets = []
+        for row in asked:
+            if row is None:
+                sets.append(b"")
+                continue
+            tokens = self._grammars.only(row.ending.pop(0)) if row.ending else row.node.tokens
+            row.allowed.append(tokens)
+            sets.append(tokens)
+        return masked(logits, sets)
 
     def take(self, rows: Iterable[int], tokens: Sequence[int]) -> None:
         """Go on with the tokens that were drawn, one for each of ``rows``."""
+        end = self._grammars.eot_id
         for k, token in zip(rows, tokens, strict=True):
             row = self._rows[k]
             if row is None or row.left <= 0:
                 continue
-            row.left -= 1
-            if token == self._grammars.eot_id:
-                row.left = 0
-            elif row.ending or row.state.consume_token(token):
-                continue
-            else:
-                raise CrossAgentError(f"sampler: constrained decoding failed: {_why(row.state)}")
+            row.left = 0 if token == end else row.left - 1
+            if token != end and not row.ending:
+                row.go_on(token)
+
+    def _fill(self, rows: Sequence[_Row]) -> None:
+        """Find what may follow in these."""
+        unknown = {id(row.node): row for row in rows if not row.node.tokens}.values()
+        for row, tokens in zip(unknown, self._grammars.sets([row.state() for row in unknown]), strict=True):
+            row.node.tokens = tokens
 
     def allowed(self, row: int) -> tuple[TokenSet, ...]:
         """Return what could be drawn at each place of a response so far, forced ones included; () without a grammar."""

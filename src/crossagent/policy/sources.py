@@ -126,7 +126,9 @@ def from_gguf(directory: Path, name: str, config: PolicyConfig) -> _Parts:
         tokenizer = AutoTokenizer.from_pretrained(directory, gguf_file=name)
         model: Any = AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, **load_options(config))
     except ImportError as error:
-        raise MissingExtraError(f"policy.model: {directory / name} needs the gguf package: pip install gguf") from error
+        raise MissingExtraError(
+            f"policy.model: {directory / name} needs the gguf package: pip install 'crossagent[gguf]'"
+        ) from error
     except Exception as error:  # a reader of a binary format fails in many ways on a file that is not whole
         raise CheckpointError(
             f"policy.model: {directory / name} is no whole GGUF file ({error}); copy it anew"

@@ -351,6 +351,9 @@ def micro_batches(rows: Sequence[Row], token_budget: int, *, shared: bool = Fals
     before = beginning = widest = count = 0  # of the last batch: tokens of its other families; those of this one
     for start, family in families.items():
         before, beginning, widest, count = before + beginning + count * widest, len(start), 0, 0
+        whole = beginning + len(family) * _width(len(rows[family[0]]) - beginning)
+        if beginning and before + whole > token_budget:
+            before = token_budget  # a family that would be torn begins a batch: its beginning is computed once
         for index in family:
             rest = max(widest, _width(len(rows[index]) - beginning))
             if batches and before + beginning + (count + 1) * rest <= token_budget:

@@ -159,6 +159,8 @@
     }
     return Promise.all(kept.map((image) => image.decode().catch(() => 0)));
   };
+  // A style that a script sets becomes an attribute when it is first read, and stands where it came in: read in every tick.
+  const written = () => document.body.innerHTML.length;
   const begin = async (given, mode) => {
     const style = document.createElement("style");
     style.textContent = "*, *::before, *::after { transition: none !important; animation: none !important; caret-color: transparent; }";
@@ -173,6 +175,7 @@
     clearInterval(core.CD_TIMER);
     advance(50);
     await pictures();
+    written();
     return status(1);
   };
   // What loses the focus because it is hidden or disabled would lose it with the next frame, sooner or later.
@@ -189,6 +192,7 @@
     const runs = advance(ms);
     fixFocus();
     if (held) hold();
+    written();
     return status(runs);
   };
 
