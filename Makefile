@@ -76,6 +76,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/pool.py
 	$(BIN)/python benchmarks/fault_storm.py
 	$(BIN)/python benchmarks/rollout_vs_trl.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/constrained.py
 	$(BIN)/python benchmarks/craftworld.py --json benchmarks/craftworld.json

@@ -107,3 +107,11 @@ def test_a_cost_weight_with_a_scale_that_erases_it_is_said_and_not_refused() -> 
 def test_a_weight_of_a_listed_space_may_change() -> None:
     name = next(iter(load_recipe(QUICKSTART).spaces))
     assert plan(f"spaces.{name}.weight=0.25").recipe.weights[name] == 0.25
+
+
+def test_deepspeed_in_bfloat16_with_a_policy_in_fp32_is_warned_of() -> None:
+    half = ("trainer.strategy=deepspeed_stage_3", "trainer.precision=bf16-mixed")
+    (text,) = plan(*half).recipe.warnings
+    assert "expected policy.dtype: bfloat16" in text
+    assert plan(*half, "policy.dtype=bfloat16").recipe.warnings == []
+    assert plan("trainer.strategy=fsdp2", "trainer.precision=bf16-mixed").recipe.warnings == []

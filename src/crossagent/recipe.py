@@ -328,7 +328,14 @@ class Recipe:
     def warnings(self) -> list[str]:
         """What works, but hardly as meant."""
         weights = {"strl": {}, "mtrl": self.weights}  # a single turn has no cost
-        return [f"{name}.{text}" for name, config in self.reinforced for text in config.warnings(weights[name])]
+        found = [f"{name}.{text}" for name, config in self.reinforced for text in config.warnings(weights[name])]
+        half = self.trainer.precision.startswith("bf16") and self.trainer.strategy.startswith("deepspeed")
+        if half and self.policy.dtype == "float32" and self.reinforced:
+            found.append(
+                "policy.dtype: float32 under deepspeed with bf16: the policy acts in fp32 and is trained by passes in bfloat16, so "
+                "the ratio does not begin at 1; expected policy.dtype: bfloat16 (AdamW trains an fp32 copy all the same)"
+            )
+        return found
 
     @property
     def weights(self) -> dict[str, float]:

@@ -30,7 +30,7 @@ class Call:
     function: str
     arguments: dict[str, Any] = field(default_factory=dict)
     """What JSON can write."""
-    timeout: float = 120.0
+    timeout: float = 300.0
     """Seconds after which whoever is left is killed."""
 
 

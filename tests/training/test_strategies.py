@@ -120,10 +120,24 @@ def special(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[many.End
         "one group, fsdp2": many.Call(2, "scale_cases:play", {"strategy": "fsdp2", "groups": 1}),
         **{s: many.Call(2, "scale_cases:overflow", {"strategy": s}) for s in OVERFLOWING},
     }
-    ended = many.run(tmp_path_factory.mktemp("special"), list(calls.values()))
+    directory = tmp_path_factory.mktemp("special")
+    for number, (strategy, precision, dtype, _) in enumerate(HALF):
+        place = {"directory": str(directory / str(number)), "kind": "grpo"}
+        how = {"strategy": strategy, "precision": precision, "dtype": dtype}
+        calls[f"{strategy} {precision}"] = many.Call(
+            1 if strategy == "auto" else 2, "scale_cases:train", place | how, 240
+        )
+    ended = many.run(directory, list(calls.values()))
     return dict(zip(calls, ended, strict=True))
 
 
+HALF = (
+    ("auto", "32-true", "float32", 0.0), ("auto", "bf16-mixed", "float32", 0.0), ("ddp", "bf16-true", "bfloat16", 0.0),
+    ("deepspeed_stage_2", "bf16-true", "bfloat16", 0.0), ("deepspeed_stage_3", "bf16-mixed", "float32", 0.05),
+    ("fsdp2", "bf16-mixed", "float32", 0.0), ("fsdp2", "bf16-true", "bfloat16", 0.0),
+)  # fmt: skip
+"""Strategy, precision, ``policy.dtype``, and how far from 1 the ratio may be on the first pass: under DeepSpeed a policy in fp32 is
+trained by passes in bfloat16, which the recipe warns of."""
 OVERFLOWING = ("ddp", "deepspeed_stage_2", "deepspeed_stage_3", "fsdp2")
 
 
@@ -150,3 +164,18 @@ def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_on_all(
     assert other["rows"] == []
     assert one["weights"] == other["weights"]
     assert math.isfinite(one["weights"])
+
+
+@needs_deepspeed
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "precision", "dtype", "deviation"), HALF[1:])
+def test_half_precision_trains_like_fp32_and_its_ratio_begins_at_one(
+    special: dict[str, list[many.Ended]], strategy: str, precision: str, dtype: str, deviation: float
+) -> None:
+    expected = many.values(special["auto 32-true"])[0]["rows"]
+    found = many.values(special[f"{strategy} {precision}"])[0]
+    assert found["steps"] == 20
+    for row, whole in zip(found["rows"], expected, strict=True):
+        assert row["train/ratio_first_deviation"] <= deviation
+        assert row["train/loss"] == pytest.approx(whole["train/loss"], abs=0.02)
+    assert found["rows"] != expected
