@@ -89,7 +89,7 @@ def test_a_recipe_for_real_hardware_composes_and_fits_it(path: Path, hardware: P
     assert expected.sharding.ranks == {"h100_x1": 1, "h100_x8": 8, "h100_2x8": 16}[hardware.stem]
     assert bool(plan.recipe.policy.lora) == lora
     published = {name.split(":")[-1] for name in (task.name for task in plan.training_tasks)}
-    assert len(published) == 20, "the 30 tasks of the paper, without the ten mobs"
+    assert len(published) == 26, "the 30 tasks of the paper, without the four mobs that swim, fly or split"
 
 
 def test_there_are_recipes_for_both_models_on_one_eight_and_sixteen_devices() -> None:

@@ -65,8 +65,13 @@ def crossagent_environments():
 
 
 def test_the_command_says_so_and_a_run_ends_in_one_message(
-    crossagent: Run, fake_plugin: Callable[[Path, str, str], Path], tmp_path: Path
+    crossagent: Run,
+    fake_plugin: Callable[[Path, str, str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for variable in ("CROSSAGENT_CHROMIUM", "CROSSAGENT_MINECRAFT_HOME"):  # worlds that take minutes where they are
+        monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
     path = [fake_plugin(tmp_path / "site", "far", PLUGIN)]
     said = f"environment 'far' of crossagent-far cannot start here: {FIX}"
     done = crossagent("check", "control", path=path)
