@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,14 @@ def toy_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fake_distribution(
         tmp_path_factory.mktemp("toy"), "crossagent-toy", "toy = toy_plugin", {"toy_plugin.py": module}
     )
+
+
+@pytest.fixture(autouse=True)
+def _matmul_as_torch_has_it() -> Iterator[None]:
+    """A run chooses how float32 matrices are multiplied for its whole process; the next test is not to notice."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_float32_matmul_precision("highest")
 
 
 @pytest.fixture

@@ -371,8 +371,8 @@ def test_a_plugin_is_checked_by_name_on_every_world_it_fits() -> None:
     assert check_plugin(toy_only, "toy") == []
     with pytest.raises(PluginError, match=r"no action space or environment is called 'guy'. Did you mean 'gui'\?"):
         check_plugin(toy_only, "guy")
-    with pytest.raises(PluginError, match=r"called 'nothing'. Known: api, control, gui, toy"):
-        check_plugin(toy_only, "nothing")
+    with pytest.raises(PluginError, match=r"called 'zzzzzz'. Known: api, control, .*toy"):
+        check_plugin(toy_only, "zzzzzz")
     mumbler = toy_only.with_(sampler=SamplerSpec("mumbler", "1", "mumbler:Mumbler"))
     with pytest.raises(PluginError, match=r"sampler 'mumbler' needs a policy, .* Fix: write a SamplerContract"):
         check_plugin(mumbler, "mumbler")

@@ -58,6 +58,8 @@ class Estimate:
     """Numbers that train."""
     assumed: tuple[str, ...]
     """What was taken for granted, for people."""
+    calibrated: bool = False
+    """Whether the rates were measured on a run."""
 
     @property
     def device_limit(self) -> float:
@@ -149,7 +151,10 @@ class Estimate:
         lines.append(
             host + (f" of {gib(limit)}" if limit else "; plan.host_gib says what there is, to have it checked")
         )
-        for stage in self.stages:
+        timed = self.calibrated or self.hardware.kind != "cpu"
+        if not timed:  # what a core does in a second depends on its neighbours
+            lines.append("time         not known on a CPU: crossagent plan RECIPE --calibrate RUN, of a run made here")
+        for stage in self.stages if timed else ():
             what = "iteration" if stage.name in ("strl", "mtrl") else "optimiser step"
             share = stage.time.parts[stage.time.bottleneck] / stage.time.seconds
             total = "" if stage.seconds is None else f", {stage.steps} of them {duration(stage.seconds)}"
@@ -235,4 +240,4 @@ def estimate(checked: Plan, run: Path | None = None) -> Estimate:
         times = time_of(recipe, name, setting, rates, turns, prompt, response)
         stages.append(StageEstimate(name, plan(job), *times))
     trained = job_of(recipe, recipe.stages[-1], shape, hardware, sharding).trained
-    return Estimate(recipe, shape, hardware, sharding, rates, tuple(stages), trained, tuple(assumed))
+    return Estimate(recipe, shape, hardware, sharding, rates, tuple(stages), trained, tuple(assumed), run is not None)
