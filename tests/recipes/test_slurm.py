@@ -19,17 +19,29 @@ touch {directory}/running
 if [ -e {directory}/wait ]; then while :; do sleep 0.05; done; fi
 exit {code}
 """
+# Read by bash before the script: the signal comes when srun runs and the script does not know its process yet.
+EARLY = """
+at_step() {{
+    if [ "$BASH_COMMAND" = 'step=$!' ]; then
+        while [ ! -e {directory}/running ]; do sleep 0.01; done
+        kill -{number} $$
+    fi
+}}
+trap at_step DEBUG
+"""
 SCONTROL = '#!/bin/bash\necho "$@" > {directory}/scontrol.args\n'
 
 
-def begin(directory: Path, *words: str, code: int = 0, stopped: int = 143) -> subprocess.Popen[str]:
+def begin(
+    directory: Path, *words: str, code: int = 0, stopped: int = 143, **environment: str
+) -> subprocess.Popen[str]:
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
         file = directory / name
         file.write_text(text.format(directory=directory, code=code, stopped=stopped))
         file.chmod(0o755)
     env = {
         **os.environ, "PATH": f"{directory}:{os.environ['PATH']}", "SLURM_JOB_ID": "77", "SLURM_NTASKS_PER_NODE": "8",
-        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_JOB_NUM_NODES": "2", **environment,
     }  # fmt: skip
     return subprocess.Popen(
         ["bash", str(SCRIPT), *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -78,6 +90,17 @@ def test_told_to_stop_it_waits_for_the_resume_point_and_queues_again(
     assert (tmp_path / "scontrol.args").exists() == again
     if again:
         assert (tmp_path / "scontrol.args").read_text() == "requeue 77\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_that_comes_before_the_step_is_known_still_reaches_it(tmp_path: Path, number: int) -> None:
+    (tmp_path / "wait").touch()
+    early = tmp_path / "early.sh"
+    early.write_text(EARLY.format(directory=tmp_path, number=int(number)))
+    job = begin(tmp_path, "recipe.yaml", BASH_ENV=str(early))
+    _, err = job.communicate(timeout=30)
+    assert (job.returncode, err) == (143, "")
+    assert (tmp_path / "scontrol.args").read_text() == "requeue 77\n"
 
 
 @pytest.mark.parametrize("code", [1, 2, 143])
