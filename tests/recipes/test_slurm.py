@@ -32,9 +32,7 @@ trap at_step DEBUG
 SCONTROL = '#!/bin/bash\necho "$@" > {directory}/scontrol.args\n'
 
 
-def begin(
-    directory: Path, *words: str, code: int = 0, stopped: int = 143, **environment: str
-) -> subprocess.Popen[str]:
+def begin(directory: Path, *words: str, code: int = 0, stopped: int = 143, **environment: str) -> subprocess.Popen[str]:
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
         file = directory / name
         file.write_text(text.format(directory=directory, code=code, stopped=stopped))
