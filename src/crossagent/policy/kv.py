@@ -216,30 +216,28 @@ class Rows(Cache):
         shared = keys.shape[1]
         group = heads // shared
         query = (query * scale).reshape(batch, shared, group * tokens, dim)
-        own = _part(query, keys, values, cap, self._own_bias(window), (group, tokens))
+        own, own_weight = _part(query, keys, values, cap, self._own_bias(window, group))
 
         pk, pv = (buffer[plan.prefixes] for buffer in self.prefixes.layers[layer])
         prefixes, members = len(pk), plan.members
         there = query if plan.table is None else query[plan.table]
         there = there.reshape(prefixes, members, shared, group * tokens, dim).transpose(1, 2)
         there = there.reshape(prefixes, shared, members * group * tokens, dim)
-        parts = _part(there, pk, pv, cap, self._prefix_bias(window), (members, group, tokens))
+        near = self._window_of_prefix(window)
+        parts = _part(there, pk, pv, cap, self._prefix_bias(near, group), may_be_closed=near is not None)
 
         def back(part: Tensor) -> Tensor:
             part = part.reshape(prefixes, shared, members, group * tokens, -1).transpose(1, 2)
             part = part.reshape(prefixes * members, shared, group * tokens, -1)
             return part if plan.place is None else part[plan.place]
 
-        top, total, found = (back(part) for part in parts)
-        own_top, own_total, own_found = own
-        highest = torch.maximum(top, own_top)
-        weight, own_weight = (top - highest).exp_(), (own_top - highest).exp_()
-        total = total * weight + own_total * own_weight
-        result = (found * (weight / total) + own_found * (own_weight / total)).to(query.dtype)
+        found, weight = (back(part) for part in parts)
+        # Σ exp of all scores is exp(weight) + exp(own_weight): each part counts for its share of that.
+        result = torch.lerp(found, own, torch.sigmoid(own_weight - weight)).to(query.dtype)
         return result.reshape(batch, heads, tokens, dim).transpose(1, 2)
 
-    def _own_bias(self, window: int | None) -> Tensor | None:
-        """Return 0 or −∞ [row, 1, 1, tok, slot] for the suffix, None where every slot is open."""
+    def _own_bias(self, window: int | None, group: int) -> Tensor | None:
+        """Return 0 or −∞ [row, 1, group × tok, slot] for the suffix, None where every slot is open."""
         plan = self._plan
         assert plan is not None
         if window is not None and plan.width <= window:
@@ -253,18 +251,22 @@ class Rows(Cache):
                 open_ = slots <= at.unsqueeze(-1)
                 if window is not None:
                     open_ &= slots > at.unsqueeze(-1) - window
-                self._biases["own", window] = _bias(open_)[:, None, None]
+                self._biases["own", window] = _bias(open_[:, None, None], (group, plan.tokens))
         return self._biases["own", window]
 
-    def _prefix_bias(self, window: int | None) -> Tensor | None:
-        """Return 0 or −∞ [prefix, 1, member or 1, 1, tok or 1, slot], None where every slot is open."""
+    def _window_of_prefix(self, window: int | None) -> int | None:
+        """Return the window if it may close a part of the prefix."""
         plan = self._plan
         assert plan is not None
         slots_there = self.prefixes.layers[0][0].shape[2]
-        if window is not None and slots_there + plan.width <= window:
-            window = None
+        return None if window is not None and slots_there + plan.width <= window else window
+
+    def _prefix_bias(self, window: int | None, group: int) -> Tensor | None:
+        """Return 0 or −∞ [prefix, 1, member × group × tok, slot], None where every slot is open."""
+        plan = self._plan
+        assert plan is not None
         if ("prefix", window) not in self._biases:
-            slots = torch.arange(slots_there, device=self.device)
+            slots = torch.arange(self.prefixes.layers[0][0].shape[2], device=self.device)
             open_: Tensor | None = None
             if plan.prefix_ends is not None:
                 open_ = (slots < plan.prefix_ends.unsqueeze(-1))[:, None, None, None, None]
@@ -273,7 +275,8 @@ class Rows(Cache):
                 at = at + torch.arange(plan.tokens, device=self.device).unsqueeze(-1)
                 near = slots > at - window
                 open_ = near if open_ is None else open_ & near
-            self._biases["prefix", window] = None if open_ is None else _bias(open_)
+            inner = (plan.members, group, plan.tokens)
+            self._biases["prefix", window] = None if open_ is None else _bias(open_, inner)
         return self._biases["prefix", window]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -281,31 +284,44 @@ class Rows(Cache):
         return int((self.prefixes.lengths[self.prefix] + self.lengths).max())
 
 
-def _bias(open_: Tensor) -> Tensor:
-    return torch.zeros(open_.shape, device=open_.device).masked_fill_(~open_, -torch.inf)
+def _bias(open_: Tensor, inner: tuple[int, ...]) -> Tensor:
+    """Return 0 where ``open_`` [batch, 1, *inner or ones, slot] and −∞ elsewhere, [batch, 1, queries, slot]."""
+    bias = torch.zeros(open_.shape, device=open_.device).masked_fill_(~open_, -torch.inf)
+    return bias.expand(*bias.shape[:2], *inner, -1).flatten(2, -2)
+
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 def _part(
-    query: Tensor, keys: Tensor, values: Tensor, cap: float | None, bias: Tensor | None, inner: tuple[int, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (highest score, Σ exp(score − highest), Σ exp(…)·value) of each query, the first two with a last axis of 1.
+    query: Tensor, keys: Tensor, values: Tensor, cap: float | None, bias: Tensor | None, may_be_closed: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return what each query finds [batch, head, query, dim], and log Σ exp(score) [batch, head, query, 1], in float32.
+
+    On a CPU torch's own kernel does it, whose scores stay in the cache; of a query that may look at nothing it says 0.
 
     Args:
         query: [batch, head, query, dim], scaled.
         keys: [batch, head, slot, dim].
         values: As ``keys``.
         cap: Scores become cap·tanh(score / cap).
-        bias: Added to the scores; broadcast to [batch, head, *inner, slot].
-        inner: What the queries of a head are made of.
+        bias: Added to the scores; [batch, 1, query, slot].
+        may_be_closed: Some query may have a bias of −∞ everywhere; what it finds is finite, and its log Σ −∞.
     """
+    if query.device.type == "cpu" and cap is None and not may_be_closed and values.shape[-1] == query.shape[-1]:
+        mask = bias if bias is None or bias.dtype == query.dtype else bias.to(query.dtype)
+        found, weight = _flash(query, keys, values, 0.0, False, attn_mask=mask, scale=1.0)
+        return found.float(), weight.unsqueeze(-1)
     scores = torch.matmul(query, keys.transpose(-1, -2)).float()  # [batch, head, query, slot]
     if cap is not None:
         scores = torch.tanh_(scores.div_(cap)).mul_(cap)
     if bias is not None:
-        scores.view(*scores.shape[:2], *inner, scores.shape[-1]).add_(bias)
+        scores.add_(bias)
     top = scores.amax(-1, keepdim=True).clamp_min_(torch.finfo(scores.dtype).min)  # a window may close a whole part
     weights = scores.sub_(top).exp_()
-    return top, weights.sum(-1, keepdim=True), torch.matmul(weights.to(values.dtype), values).float()
+    total = weights.sum(-1, keepdim=True)
+    found = torch.matmul(weights.to(values.dtype), values).float() / total.clamp_min(1.0)  # ≥ 1 where anything is open
+    return found, top + total.log()
 
 
 class _Layer(CacheLayerMixin):

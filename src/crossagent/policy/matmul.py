@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 import torch
 
 _EXACT = 4.0
@@ -11,18 +14,29 @@ _EXACT = 4.0
 def set_matmul_precision(choice: str, accelerator: str) -> str:
     """Set torch's precision of float32 matrix products; returns what it is.
 
-    On a CPU torch leaves the products to MKL, which on AMD's processors uses half the width of their vectors; ``medium`` leaves
-    them to oneDNN. oneDNN may then compute in bfloat16, but does only where the processor has a unit for that (AMX). So ``auto`` is
-    ``medium`` where it turns out to be exact, and ``highest`` elsewhere.
+    On a CPU torch leaves the products to MKL, which on others' processors than Intel's uses half the width of their vectors;
+    ``medium`` leaves them to oneDNN. oneDNN may then compute in bfloat16, but does only where the processor has a unit for that.
+    So ``auto`` is ``medium`` where it turns out to be exact and MKL is slow, and ``highest`` elsewhere: on Intel's processors
+    MKL is the faster of the two (a GRPO step of a tiny model took 10.6 s and 14 s on an Ice Lake).
 
     Args:
         choice: ``auto``, or what torch.set_float32_matmul_precision takes.
         accelerator: Of the trainer; ``auto`` looks at a CPU alone.
     """
     if choice == "auto":
-        choice = "medium" if accelerator == "cpu" and _error("medium") <= _EXACT * _error("highest") else "highest"
+        slow = accelerator == "cpu" and torch.backends.mkl.is_available() and not _intel()
+        choice = "medium" if slow and _error("medium") <= _EXACT * _error("highest") else "highest"
     torch.set_float32_matmul_precision(choice)
     return choice
+
+
+def _intel() -> bool:
+    """Return whether the processor is one of Intel's."""
+    try:
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no Linux
+        about = platform.processor()
+    return "GenuineIntel" in about
 
 
 def _error(precision: str) -> float:
