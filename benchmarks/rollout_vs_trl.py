@@ -7,6 +7,9 @@ grpo  episodes of three turns in groups of 8: a prompt of about 500 tokens, 16 n
       second ≥ 8 × TRL's (SmolLM2 in bfloat16: 3 ×), the whole step ≥ 4 ×, peak memory not above TRL's.
 sft   optimiser steps of 32 rows; real tokens per second ≥ 1.5 × SFTTrainer's.
 
+floor  of grpo: what one more step of ours spends in torch's kernels for matrix products and attention alone, and the ratios if all
+       else took no time: more cannot be reached without kernels of one's own, or by computing less.
+
 Each side runs in a process of its own, with one thread; they take steps by turns, the first of each is not counted. Rates are per
 CPU-second of the process: on an idle machine the same as per second, and on a shared one not the neighbours'. Ratios are of medians, of peaks for memory.
 Exit code 1 when an aim is missed. Needs ``pip install 'crossagent[differential,gguf]'`` (gguf for SmolLM2 alone).
@@ -51,9 +54,9 @@ class Side:
         )
         self._read()
 
-    def step(self) -> dict[str, Any]:
-        """Let it take one step; return what that took."""
-        self._write("go\n")
+    def step(self, how: str = "go") -> dict[str, Any]:
+        """Let it take one step, or ``profile`` one; return what that took."""
+        self._write(f"{how}\n")
         row = self._read()
         self._read()  # it is ready for the next
         return row
@@ -91,13 +94,18 @@ def compare(what: str, name: str, case: Any, repeats: int) -> list[dict[str, Any
                     row = {key: round(value, 4) for key, value in row.items()}
                     rows.append({"what": what, "model": name, "side": side, **row})
                     print(rows[-1], flush=True)
+        if what == "grpo":
+            row = {key: round(value, 4) for key, value in sides["ours"].step("profile").items()}
+            rows.append({"what": "floor", "model": name, "side": "ours", **row})
         for process in sides.values():
             process.close()
     return rows
 
 
 def figures(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return figure → {trl, ours: medians; ratio, larger is better for us} of one ``what`` and model."""
+    """Return figure → {trl, ours: medians; ratio, larger is better for us; bound: were it kernels alone} of one ``what`` and model."""
+    kernels = [row for row in rows if row["what"] == "floor"]
+    rows = [row for row in rows if row["what"] != "floor"]
     if rows[0]["what"] == "sft":
         of = {"sft_tokens_per_s": lambda r: r["tokens"] / r["step_cpu_s"]}
     else:
@@ -112,6 +120,10 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
         typical = max if figure == "peak_mb" else statistics.median
         median = {side: typical([value(r) for r in rows if r["side"] == side]) for side in ("trl", "ours")}
         ratio = median["ours"] / median["trl"]
+        if kernels and figure != "peak_mb":
+            part = "step" if figure == "steps_per_s" else "rollout"
+            of_ours = statistics.median(r[f"{part}_cpu_s"] for r in rows if r["side"] == "ours")
+            median["bound"] = ratio * of_ours / kernels[-1][f"{part}_kernels_s"]
         found[figure] = {**median, "ratio": 1 / ratio if figure == "peak_mb" else ratio}
     return found
 
@@ -146,14 +158,16 @@ def main() -> int:
             command = f"python benchmarks/rollout_vs_trl.py --only {what} --repeats {args.repeats}"
             command += " --smollm2 DIR --skip-tiny" if name == "smollm2" else ""
             lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-            kept = [line for line in lines if (line["what"], line["model"]) != (what, name)]
+            measured = {(row["what"], row["model"]) for row in rows}
+            kept = [line for line in lines if (line["what"], line["model"]) not in measured]
             load = round(os.getloadavg()[0], 1)
             kept += [{**row, "load": load, "command": command, **about} for row in rows]
             file.write_text("".join(json.dumps(line) + "\n" for line in kept))
             for figure, value in figures(rows).items():
                 aim = AIMS[name][figure]
+                bound = f"; torch's kernels alone: {value['bound']:.2f} ×" if "bound" in value else ""
                 print(
-                    f"{what} {name} {figure}: TRL {value['trl']:.2f}, ours {value['ours']:.2f}: {value['ratio']:.2f} × (aim {aim})"
+                    f"{what} {name} {figure}: TRL {value['trl']:.2f}, ours {value['ours']:.2f}: {value['ratio']:.2f} × (aim {aim}{bound})"
                 )
                 missed |= value["ratio"] < aim
     return int(missed)

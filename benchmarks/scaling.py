@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [processes] [costs] [modelled] [--repeats 3] [--out benchmarks/scaling] [--work build/scaling]
 
-processes  one recipe (CraftWorld, MTRL from one SFT checkpoint) with one and with two processes, by turns, a core each
-           (`rollout.workers: 0`: worlds live in the process). Both play the same episodes, so iterations are compared pair by pair;
+processes  one recipe (CraftWorld, MTRL from one SFT checkpoint; model, prompt and batch of the quickstart: 16 groups of 8) with one and
+           with two processes, by turns, a core each (`rollout.workers: 0`: worlds live in the process, nothing overlaps). Both play the same episodes, so iterations are compared pair by pair;
            the first of each run warms up. Limits: rollouts 1.7×, training 1.6×. Two times are taken: wall time, and the processor time
            of the process that took most, which is the wall time where every process has a core to itself, and does not see what else
            the machine does. The limits are for the second; wall times stand beside, with the machine's load.
@@ -49,19 +49,19 @@ SFT = """
 environment: {name: craftworld, options: {skills: basic}}
 spaces: {api: {weight: 0.02}, gui: {weight: 0.02}, control: {weight: 0.02, options: {ticks: 4}}}
 stages: [sft]
-policy: {model: scratch-0.4m}
-prompt: {style: compact, history: 2, fragments: headers}
+policy: {model: scratch-0.2m}
+prompt: {style: compact, history: 0, fragments: headers}
 rollout: {workers: 2, worlds_per_worker: 32, max_new_tokens: 32}
 demonstrations: {episodes: 400}
-sft: {epochs: 2, lr: 2.0e-3, batch_size: 64, micro_batches: 4}
+sft: {epochs: 4, lr: 2.0e-3, batch_size: 64, micro_batches: 4}
 evaluation: {episodes: 2, single_spaces_after: [], experts: false, suites: {id: {splits: [train]}}}
 tracking: {mlflow: false, plots: false, report: false}
 """
 MTRL = """
 defaults: [sft.yaml]
 stages: [mtrl]
-rollout: {workers: 0, worlds_per_worker: 32, max_new_tokens: 32}
-mtrl: {iterations: 2, groups: 8, group_size: 4, lr: 1.0e-4, filter_zero_variance: false, drop_all_fail: false, resample_rounds: 0,
+rollout: {workers: 0, worlds_per_worker: 128, max_new_tokens: 32, schedule: lockstep}
+mtrl: {iterations: 2, groups: 16, group_size: 8, lr: 1.0e-4, filter_zero_variance: false, drop_all_fail: false, resample_rounds: 0,
   micro_batch_tokens: 4096, checkpoint_every: 0}
 """
 

@@ -193,28 +193,44 @@ def sft_pairs(tokenizer: Any, case: Case, number: int = 256) -> list[tuple[list[
 
 
 # -- one step when told to -------------------------------------------------------------------------------------------
+KERNELS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product_flash_attention_for_cpu")
+"""Matrix products and attention; the names of backward passes begin with these too."""
+
+
 class Stepper:
-    """Waits for a line on stdin before each step, and prints what the step took as JSON after it."""
+    """Waits for a line on stdin before each step, and prints what the step took as JSON after it.
+
+    ``go`` takes a step; ``profile`` takes one and says what torch's kernels for products and attention took of it.
+    """
 
     def __init__(self) -> None:
         self.out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)  # whatever libraries print is not for the driver
         self.about: dict[str, Any] = {}
         self._wall = self._cpu = 0.0
+        self._profiler: Any = None
 
     def wait(self) -> None:
         """Let the driver say when."""
         if self.about:
             self.about = {}
         self._send({"ready": True})
-        if sys.stdin.readline() != "go\n":
+        line = sys.stdin.readline()
+        if line not in ("go\n", "profile\n"):
             self._send({"peak_mb": peak_mb()})
             os._exit(0)
+        if line == "profile\n":
+            self._profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+            self._profiler.start()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def done(self) -> None:
         """Tell the driver what the step took."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        if self._profiler is not None:
+            self._profiler.stop()
+            self.about |= kernel_seconds(self._profiler.events())
+            self._profiler = None
         self._send({"step_s": wall, "step_cpu_s": cpu, "peak_mb": peak_mb(), **self.about})
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -223,7 +239,8 @@ class Stepper:
         def call(*arguments: Any, **named: Any) -> Any:
             wall, cpu = time.perf_counter(), time.process_time()
             try:
-                return function(*arguments, **named)
+                with torch.profiler.record_function(name):
+                    return function(*arguments, **named)
             finally:
                 for key, spent in (
                     (f"{name}_s", time.perf_counter() - wall),
@@ -236,6 +253,18 @@ class Stepper:
     def _send(self, row: dict[str, Any]) -> None:
         self.out.write(json.dumps(row) + "\n")
         self.out.flush()
+
+
+def kernel_seconds(events: Any) -> dict[str, float]:
+    """Return what a profiled step spent in :data:`KERNELS`, and what of that in its rollout."""
+    played = [(e.time_range.start, e.time_range.end) for e in events if e.name == "rollout"]
+    whole = inside = 0.0
+    for event in events:
+        if event.name.startswith(KERNELS):
+            spent = event.self_cpu_time_total / 1e6
+            whole += spent
+            inside += spent * any(start <= event.time_range.start < end for start, end in played)
+    return {"step_kernels_s": whole, "rollout_kernels_s": inside}
 
 
 def peak_mb() -> float:
