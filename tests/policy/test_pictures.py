@@ -262,3 +262,27 @@ def test_a_tokenizer_without_the_tokens_of_pictures_is_refused(
     scratch.tokenizer.save_pretrained(path)
     with pytest.raises(RecipeError, match=r"its tokenizer has no <\|vision_start\|>"):
         Policy.build(PolicyConfig(model=str(path)))
+
+
+def test_a_blank_picture_beside_the_rows_changes_nothing_of_them_and_gives_what_reads_pictures_a_gradient(
+    policy: Policy,
+) -> None:
+    rows = [written(policy, b"")[:n] for n in (9, 4)]
+    ids = torch.tensor([[*row, *[policy.pad_id] * (9 - len(row))] for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (9 - len(row)) for row in rows])
+    wanted = mask.bool().clone()
+    wanted[:, 0] = False
+    eyes = [p for name, p in policy.named_parameters() if "visual" in name]
+    found = {}
+    for looks in (False, True):
+        policy.zero_grad()
+        out = policy.logprobs(ids, mask, wanted, looks=looks)
+        assert out.logprobs.shape == out.entropy.shape == ids.shape
+        out.logprobs.sum().backward()
+        others = {name: p.grad for name, p in policy.named_parameters() if "visual" not in name}
+        found[looks] = out.logprobs.detach(), out.entropy.detach(), others
+        assert [p.grad is not None and not p.grad.any() for p in eyes] == [looks] * len(eyes)
+    torch.testing.assert_close(found[True][:2], found[False][:2], atol=1e-5, rtol=0)
+    for name, gradient in found[False][2].items():
+        torch.testing.assert_close(found[True][2][name], gradient, atol=1e-4, rtol=1e-4)
+    policy.zero_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -10,13 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from training_kit import SPACES, WordSource, rows_of, stage, timeless, tiny_policy, toy_pool, toy_prompt, toy_tasks
+from training_kit import (
+    SPACES,
+    WORDS,
+    WordSource,
+    rows_of,
+    stage,
+    timeless,
+    tiny_policy,
+    toy_pool,
+    toy_prompt,
+    toy_tasks,
+)
 
+from crossagent.envs.images import png
 from crossagent.errors import StageInterrupted
-from crossagent.policy.config import LoraConfig
+from crossagent.policy.config import LoraConfig, PolicyConfig
 from crossagent.policy.model import Policy
 from crossagent.policy.sampler import GenerateSampler
+from crossagent.rollout.batch import Row
 from crossagent.training.callbacks import MetricsWriter, read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.grpo import GRPOModule, train_grpo
@@ -123,6 +138,91 @@ def overflow(strategy: str) -> dict[str, Any]:
         train_grpo(policy, WordSource(tiny_policy()), config, run)
         ranks.wait()
     return {"rows": timeless(found), "weights": _sum(policy)}
+
+
+def look(kind: str, model: dict[str, Any], strategy: str = "auto") -> dict[str, Any]:
+    """Train a policy that sees on rows of which few have a picture: in most passes one rank has some, and the other none.
+
+    Args:
+        kind: ``sft`` or ``grpo``.
+        model: Its config.json.
+        strategy: Of the recipe.
+    """
+    torch.set_num_threads(1)
+    ranks = Ranks.join()
+    learner, found = _seeing(model), []
+
+    def listen(_: int, metrics: Any) -> None:
+        found.append(dict(metrics))
+
+    with tempfile.TemporaryDirectory() as directory:
+        run = stage(Path(ranks.share(directory)), strategy=strategy, on_metrics=listen)
+        if kind == "sft":
+            rows = rows_of(learner)
+            place = learner.pictures.tokens(PICTURE)  # type: ignore[union-attr]
+            seen = [replace(_begun_with(row, place), images=(PICTURE,)) for row in rows[::12]]
+            train_sft(learner, [*seen, *rows], replace(SFT, epochs=2), run)
+        else:
+            config = replace(GRPO, iterations=3, checkpoint_every=0)
+            train_grpo(learner, SeeingSource(_seeing(model)), config, run)
+        ranks.wait()
+    vision = [p for name, p in learner.named_parameters() if "visual" in name]
+    return {
+        "rows": timeless(found),
+        "weights": _sum(learner),
+        "vision": sum(float(p.double().abs().sum()) for p in vision),
+    }
+
+
+PICTURE = png(np.random.default_rng(0).integers(0, 255, (56, 56, 3), dtype=np.uint8))
+
+
+def _seeing(model: dict[str, Any]) -> Policy:
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "config.json").write_text(json.dumps(model))
+        return Policy.build(PolicyConfig(model=directory), texts=[" ".join(WORDS)], seed=3)
+
+
+def _begun_with(row: Row, ids: tuple[int, ...]) -> Row:
+    """Return a row with so many more tokens before it, none of which trains."""
+    none = (False,) * len(ids)
+    return replace(
+        row,
+        input_ids=(*ids, *row.input_ids),
+        response_mask=(*none, *row.response_mask),
+        loss_mask=(*none, *row.loss_mask),
+        sampler_logprobs=(*(0.0,) * len(ids), *row.sampler_logprobs),
+        advantages=(*(0.0,) * len(ids), *row.advantages),
+        turns=(*(-1,) * len(ids), *row.turns),
+    )
+
+
+class SeeingSource(WordSource):
+    """Shows a picture with the first word."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        place = policy.pictures.tokens(PICTURE)  # type: ignore[union-attr]
+        self.prompts[0] = (*place, *self.prompts[0])
+        sample, self.start = self.sampler.sample, place[0]
+
+        def shown(requests: Any, params: Any) -> Any:
+            return sample([replace(r, images=self.shown(r.prompt_ids)) for r in requests], params)
+
+        self.sampler.sample = shown  # type: ignore[method-assign]
+
+    def shown(self, ids: tuple[int, ...]) -> tuple[bytes, ...]:
+        return (PICTURE,) * ids.count(self.start)
+
+    def play(self, iteration: int) -> Any:
+        played = super().play(iteration)
+        trajectories = tuple(
+            replace(
+                t, turns=tuple(replace(turn, image=PICTURE, pictures=self.shown(turn.prompt_ids)) for turn in t.turns)
+            )
+            for t in played.trajectories
+        )
+        return replace(played, trajectories=trajectories)
 
 
 def _sum(policy: Policy) -> float:

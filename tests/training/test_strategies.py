@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import many
 import pytest
@@ -112,7 +114,9 @@ def test_a_stage_goes_on_under_another_strategy_and_in_other_numbers(
 
 
 @pytest.fixture(scope="module")
-def special(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[many.Ended]]:
+def special(
+    tmp_path_factory: pytest.TempPathFactory, tiny_vision: Callable[[str], dict[str, Any]]
+) -> dict[str, list[many.Ended]]:
     """Runs of a kind of their own, in one start of Python."""
     calls = {
         "three groups": many.Call(2, "scale_cases:play", {"strategy": "deepspeed_stage_3", "groups": 3}),
@@ -120,6 +124,12 @@ def special(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[many.End
         "one group, fsdp2": many.Call(2, "scale_cases:play", {"strategy": "fsdp2", "groups": 1}),
         **{s: many.Call(2, "scale_cases:overflow", {"strategy": s}) for s in OVERFLOWING},
     }
+    for kind in ("sft", "grpo"):
+        how: dict[str, Any] = {"kind": kind, "model": tiny_vision("qwen2_5_vl")}
+        calls[f"{kind}, seeing"] = many.Call(1, "scale_cases:look", how, 240)
+        for strategy in SEEING:
+            call = many.Call(2, "scale_cases:look", {**how, "strategy": strategy}, 240)
+            calls[f"{kind}, seeing, {strategy}"] = call
     directory = tmp_path_factory.mktemp("special")
     for number, (strategy, precision, dtype, _) in enumerate(HALF):
         place = {"directory": str(directory / str(number)), "kind": "grpo"}
@@ -138,6 +148,7 @@ HALF = (
 )  # fmt: skip
 """Strategy, precision, ``policy.dtype``, and how far from 1 the ratio may be on the first pass: under DeepSpeed a policy in fp32 is
 trained by passes in bfloat16, which the recipe warns of."""
+SEEING = ("ddp", "deepspeed_stage_2", "deepspeed_stage_3", "fsdp2")
 OVERFLOWING = ("ddp", "deepspeed_stage_2", "deepspeed_stage_3", "fsdp2")
 
 
@@ -179,3 +190,20 @@ def test_half_precision_trains_like_fp32_and_its_ratio_begins_at_one(
         assert row["train/ratio_first_deviation"] <= deviation
         assert row["train/loss"] == pytest.approx(whole["train/loss"], abs=0.02)
     assert found["rows"] != expected
+
+
+@needs_deepspeed
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sft", "grpo"])
+@pytest.mark.parametrize("strategy", SEEING)
+def test_ranks_without_a_picture_run_what_reads_them_and_the_training_is_that_of_one_process(
+    special: dict[str, list[many.Ended]], kind: str, strategy: str
+) -> None:
+    (one,) = many.values(special[f"{kind}, seeing"])
+    first, other = many.values(special[f"{kind}, seeing, {strategy}"])
+    assert first["weights"] == other["weights"]
+    assert len(first["rows"]) == len(one["rows"]) > 1
+    for row, expected in zip(first["rows"], one["rows"], strict=True):
+        assert row == pytest.approx(expected, rel=TOLERANCE, abs=TOLERANCE)
+    assert first["vision"] == pytest.approx(one["vision"], rel=1e-6)
+    assert first["weights"] == pytest.approx(one["weights"], rel=1e-6)

@@ -160,6 +160,7 @@ class Policy(nn.Module):
         allowed: Allowed = (),
         images: Sequence[Sequence[bytes]] = (),
         shared: Tensor | None = None,
+        looks: bool = False,
     ) -> PolicyOutput:
         """Return log p(token t | tokens < t) and entropies where ``target_mask`` is true.
 
@@ -181,6 +182,8 @@ class Policy(nn.Module):
             images: The pictures of each row, PNG bytes, in the order of their places in ``input_ids``; () where there are none.
             shared: [row] how many first tokens a row has in common with the rows that begin alike and say the same number; at
                 most up to its first target. None: nothing is shared.
+            looks: A policy that sees is shown a blank picture, beside the rows, where they have none: so that every rank runs
+                the layers that read pictures, and their gradients are 0 and not missing.
 
         Raises:
             ValueError: A first position is a target, the temperature is not positive, or pictures do not fill their places.
@@ -192,7 +195,11 @@ class Policy(nn.Module):
         if bool(target_mask[:, 0].any()):
             raise ValueError("target_mask is true at position 0 of a row; nothing predicts a row's first token")
         rows, before = target_mask[:, 1:].nonzero(as_tuple=True)
+        shape = input_ids.shape
         sees = any(images) or (self.pictures is not None and bool((input_ids == self.pictures.pad_id).any()))
+        if looks and self.pictures is not None and not sees:
+            input_ids, attention_mask, images = self.pictures.with_blank(input_ids, attention_mask)
+            sees = True
         packs = self.packs and not sees
         with compiled(), contextlib.nullcontext() if dropout else self._without_dropout():
             if packs and (self._window is None or input_ids.shape[1] <= self._window):
@@ -206,7 +213,7 @@ class Policy(nn.Module):
         logits = _constrained(logits.float() / temperature, rows, before + 1, allowed)
         logp = torch.log_softmax(logits, dim=-1)  # [target, vocab]
         taken = logp.gather(-1, input_ids[rows, before + 1].unsqueeze(-1)).squeeze(-1)
-        zeros = torch.zeros(input_ids.shape, dtype=torch.float32, device=logits.device)
+        zeros = torch.zeros(shape, dtype=torch.float32, device=logits.device)
         spread = zeros
         if entropy:
             with contextlib.nullcontext() if entropy_gradient else torch.no_grad():

@@ -103,6 +103,16 @@ class Pictures:
             "image_grid_thw": made["image_grid_thw"].to(device),
         }
 
+    def with_blank(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, list[tuple[bytes, ...]]]:
+        """Return a batch that has no pictures with one more row, which is a blank picture; and the pictures of its rows."""
+        row = torch.tensor(self.tokens(_BLANK), dtype=input_ids.dtype, device=input_ids.device)
+        rows, width = len(input_ids), max(input_ids.shape[1], len(row))
+        ids = input_ids.new_zeros((rows + 1, width))
+        mask = attention_mask.new_zeros((rows + 1, width))
+        ids[:rows, : input_ids.shape[1]], mask[:rows, : input_ids.shape[1]] = input_ids, attention_mask
+        ids[rows, : len(row)], mask[rows, : len(row)] = row, 1
+        return ids, mask, [*([()] * rows), (_BLANK,)]
+
     def hide(self, logits: Tensor) -> Tensor:
         """Return logits [..., vocab] under which no place for a picture can be sampled."""
         return logits.index_fill(-1, torch.tensor(self.hidden_ids, device=logits.device), -torch.inf)
@@ -142,6 +152,15 @@ def _processor(config: Any, stored: str | Path | None, max_pixels: int, revision
         size=size,
         **half,
     )
+
+
+def _blank() -> bytes:
+    made = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(made, "PNG")
+    return made.getvalue()
+
+
+_BLANK = _blank()
 
 
 def _opened(picture: bytes) -> Image.Image:

@@ -24,6 +24,8 @@ class SFTPart(NamedTuple):
     batch: Batch
     tokens: int
     """Trained tokens of the whole optimiser step: all its micro-batches, all ranks."""
+    pictures: bool = False
+    """Whether some row of the whole training has a picture."""
 
 
 class SFTSchedule(Dataset[SFTPart]):
@@ -48,6 +50,7 @@ class SFTSchedule(Dataset[SFTPart]):
         self.parts = min(config.micro_batches, self.batch_size)
         self.steps = max(1, round(config.epochs * len(self.rows) / self.batch_size))
         self.pad_id, self.seed, self.ranks = pad_id, seed, ranks
+        self.pictures = any(row.images for row in self.rows)
         self._orders: dict[int, list[int]] = {}
         self._step: tuple[int, list[Row]] = (-1, [])
         """The last step that was asked for; its parts are, one by one."""
@@ -63,7 +66,7 @@ class SFTSchedule(Dataset[SFTPart]):
         tokens = sum(row.trained_tokens for row in chosen)
         cuts = [len(chosen) * k // self.parts for k in range(self.parts + 1)]
         mine = (self.ranks or Ranks.current()).mine(chosen[cuts[part] : cuts[part + 1]])
-        return SFTPart(collate(mine, self.pad_id) if mine else nothing(chosen, self.pad_id), tokens)
+        return SFTPart(collate(mine, self.pad_id) if mine else nothing(chosen, self.pad_id), tokens, self.pictures)
 
     def step_rows(self, step: int) -> list[Row]:
         """Return the rows of one optimiser step, longest first, and what they share."""
@@ -85,8 +88,7 @@ class SFTSchedule(Dataset[SFTPart]):
 
 def nothing(rows: Sequence[Row], pad_id: int) -> Batch:
     """Return the shortest of ``rows`` with nothing to train: a rank without rows takes part in every pass all the same."""
-    # One with a picture, if there is any: the parts of a model that read pictures are waited for as well.
-    batch = collate([min(rows, key=lambda row: (not row.images, len(row)))], pad_id)
+    batch = collate([min(rows, key=len)], pad_id)
     mask = torch.zeros_like(batch.loss_mask)
     return replace(batch, response_mask=mask, loss_mask=mask)
 

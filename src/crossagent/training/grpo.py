@@ -244,13 +244,14 @@ class GRPOModule(PolicyModule):
         totals, ranks = _Totals(), Ranks.current()
         optimiser, scheduler = self.optimizers(), self.lr_schedulers()
         strategy, parameters = self.trainer.strategy, self.trained_parameters
+        looks = self.looks(any(row.images for row in scored.rows))
         self.trained.train()  # for gradient checkpointing; log-probs are taken without dropout in either mode
         for epoch in range(self.config.epochs):
             for indices in self.minibatches(scored.rows, iteration, epoch):
                 optimiser.zero_grad()  # type: ignore[union-attr]
                 parts = self.shares(scored.rows, indices, ranks.size)
                 first = totals.steps == 0
-                for number, loss in enumerate(self.losses(scored, indices, totals, first, parts[ranks.rank])):
+                for number, loss in enumerate(self.losses(scored, indices, totals, first, parts[ranks.rank], looks)):
                     with accumulating(strategy, last=number == len(parts[ranks.rank]) - 1):
                         self.manual_backward(loss * ranks.size)  # gradients are averaged over ranks
                 norm = optimiser_step(strategy, optimiser, parameters, self.config.max_grad_norm)
@@ -313,6 +314,7 @@ class GRPOModule(PolicyModule):
         totals: _Totals,
         first: bool,
         parts: Sequence[Sequence[int]] | None = None,
+        looks: bool = False,
     ) -> Iterator[Tensor]:
         """Yield the loss of each micro-batch of one optimiser step; over all ranks they add up to the loss of the step.
 
@@ -322,6 +324,7 @@ class GRPOModule(PolicyModule):
             totals: Counters to add to.
             first: Whether it is the iteration's first step.
             parts: This rank's micro-batches, places in ``indices``, see :meth:`shares`; None: all rows are its own.
+            looks: See ``Policy.logprobs``.
         """
         c = self.config
         rows = [scored.rows[i] for i in indices]
@@ -329,7 +332,7 @@ class GRPOModule(PolicyModule):
         divisor = normaliser(rows, c.aggregation)
         for part in self.shares(scored.rows, indices, 1)[0] if parts is None else parts:
             if not part:
-                yield self._no_loss(rows)
+                yield self._no_loss(rows, looks)
                 continue
             batch = self._collate([rows[i] for i in part])
             mask, width = batch.loss_mask, batch.input_ids.shape[1]
@@ -344,6 +347,7 @@ class GRPOModule(PolicyModule):
                 allowed=batch.allowed,
                 shared=batch.shared,
                 images=batch.images,
+                looks=looks,
             )
             if not scored.old[indices[part[0]]].numel():
                 _scatter(scored.old, output.logprobs, [indices[i] for i in part], scored.rows)
@@ -386,11 +390,11 @@ class GRPOModule(PolicyModule):
                     _scatter(scored.entropy, output.entropy, [indices[i] for i in part], scored.rows)
             yield loss
 
-    def _no_loss(self, rows: Sequence[Row]) -> Tensor:
+    def _no_loss(self, rows: Sequence[Row], looks: bool) -> Tensor:
         """Return a loss of 0 whose gradients are 0, not missing: a pass that the other ranks are waiting for."""
         batch = nothing(rows, self.policy.pad_id).to(self.policy.device)
         output = self.trained.logprobs(
-            batch.input_ids, batch.attention_mask, batch.loss_mask, entropy=False, images=batch.images
+            batch.input_ids, batch.attention_mask, batch.loss_mask, entropy=False, images=batch.images, looks=looks
         )
         return output.logprobs.sum() * 0.0
 

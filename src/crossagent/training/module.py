@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from crossagent.policy.model import Policy
@@ -41,6 +42,12 @@ class PolicyModule(lightning.LightningModule):
     def trained_parameters(self) -> list[nn.Parameter]:
         """What the optimiser moves."""
         return [p for p in self.trained.parameters() if p.requires_grad]
+
+    def looks(self, pictures: bool) -> bool:
+        """Return whether every pass has to run the layers that read pictures (``Policy.logprobs``): some row of the training
+        has ``pictures``; or none has, but DDP waits for a gradient of every weight.
+        """
+        return pictures or isinstance(self.trainer.strategy, DDPStrategy)
 
     @torch.no_grad()
     def refresh(self) -> None:

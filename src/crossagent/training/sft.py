@@ -17,7 +17,7 @@ from crossagent.training.fit import adamw, fit_stage, warmup_cosine
 from crossagent.training.module import PolicyModule
 from crossagent.training.ranks import Ranks
 from crossagent.training.stage import StageResult, StageRun
-from crossagent.training.strategies import DeepSpeed, gradient_norm
+from crossagent.training.strategies import DeepSpeed, fill_gradients, gradient_norm
 
 
 class SFTModule(PolicyModule):
@@ -43,7 +43,7 @@ class SFTModule(PolicyModule):
 
     def transfer_batch_to_device(self, batch: SFTPart, device: torch.device, dataloader_idx: int) -> SFTPart:
         """Move a micro-batch."""
-        return SFTPart(batch.batch.to(device), batch.tokens)
+        return SFTPart(batch.batch.to(device), batch.tokens, batch.pictures)
 
     def training_step(self, part: SFTPart, batch_idx: int) -> Tensor:
         """Return this micro-batch's share of the loss."""
@@ -56,6 +56,7 @@ class SFTModule(PolicyModule):
             entropy=False,
             images=batch.images,
             shared=batch.shared,
+            looks=self.looks(part.pictures),
         )
         loss = -torch.where(batch.loss_mask, output.logprobs * batch.weights, 0.0).sum() / max(part.tokens, 1)
         self._sums["loss"] += float(loss.detach())
@@ -64,6 +65,7 @@ class SFTModule(PolicyModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Note the gradient's norm before it is clipped."""
+        fill_gradients(self.trainer.strategy, self.trained_parameters)
         self._norm = gradient_norm(self.trained_parameters)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:

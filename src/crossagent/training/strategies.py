@@ -95,6 +95,17 @@ def accumulating(strategy: Strategy, last: bool) -> AbstractContextManager[None]
     return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) and not last else nullcontext()
 
 
+def fill_gradients(strategy: Strategy, parameters: Sequence[nn.Parameter]) -> None:
+    """Give weights that nothing of a step used (what reads pictures, in a step without any) a gradient of 0, as ranks and shards
+    do: else one process would leave them where several move them on.
+    """
+    if isinstance(strategy, DeepSpeed):
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+
+
 def gradient_norm(parameters: Sequence[nn.Parameter]) -> float:
     """Return the norm of the gradients, over all ranks; not under DeepSpeed, which keeps them to itself."""
     norms = [p.grad.norm() for p in parameters if p.grad is not None]
@@ -106,6 +117,7 @@ def optimiser_step(strategy: Strategy, optimiser: Any, parameters: Sequence[nn.P
     if isinstance(strategy, DeepSpeed):
         optimiser.step()
         return strategy.last_norm
+    fill_gradients(strategy, parameters)
     norm = float(_full(nn.utils.clip_grad_norm_(list(parameters), max_norm)))
     if math.isfinite(norm):
         optimiser.step()
