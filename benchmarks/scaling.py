@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [processes] [costs] [modelled] [--repeats 3] [--out benchmarks/scaling] [--work build/scaling]
 
-processes  one recipe (CraftWorld, MTRL from one SFT checkpoint; model, prompt and batch of the quickstart: 16 groups of 8) with one and
+processes  one recipe (CraftWorld, MTRL from one SFT checkpoint; model and prompt of the quickstart, 32 groups of 8, 128 worlds a process) with one and
            with two processes, by turns, a core each (`rollout.workers: 0`: worlds live in the process, nothing overlaps). Both play the same episodes, so iterations are compared pair by pair;
            the first of each run warms up. Limits: rollouts 1.7×, training 1.6×. Two times are taken: wall time, and the processor time
            of the process that took most, which is the wall time where every process has a core to itself, and does not see what else
@@ -61,7 +61,7 @@ MTRL = """
 defaults: [sft.yaml]
 stages: [mtrl]
 rollout: {workers: 0, worlds_per_worker: 128, max_new_tokens: 32, schedule: lockstep}
-mtrl: {iterations: 2, groups: 16, group_size: 8, lr: 1.0e-4, filter_zero_variance: false, drop_all_fail: false, resample_rounds: 0,
+mtrl: {iterations: 2, groups: 32, group_size: 8, lr: 1.0e-4, filter_zero_variance: false, drop_all_fail: false, resample_rounds: 0,
   micro_batch_tokens: 4096, checkpoint_every: 0}
 """
 

@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossagent.envs.recording import Demonstration, DemoTurn
-from crossagent.rollout.batch import collate, micro_batches, rows_from_demonstrations, rows_from_trajectories
+from crossagent.rollout.batch import (
+    Row,
+    collate,
+    dealt,
+    micro_batches,
+    rows_from_demonstrations,
+    rows_from_trajectories,
+)
 from crossagent.types import StopReason, Trajectory, Turn
 
 EOT = 99
@@ -137,6 +144,46 @@ def test_a_family_that_fits_a_batch_is_not_torn() -> None:
     assert micro_batches(rows, 300, shared=True) == families
     assert micro_batches(rows, 330, shared=True) == [[*families[0], *families[1]], families[2]]
     assert [len(batch) for batch in micro_batches(rows, 130, shared=True)] == [2] * 6, "one that does not fit is"
+
+
+def computed(rows: list[Row], own: list[int]) -> int:
+    """Tokens that a rank computes of these rows, each padded by itself."""
+    starts = {rows[i].input_ids[: rows[i].shared] for i in own}
+    return sum(map(len, starts)) + sum(-(-(len(rows[i]) - rows[i].shared) // 16) * 16 for i in own)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60), st.integers(1, 30)), min_size=1, max_size=60),
+    st.integers(1, 5),
+)
+def test_ranks_are_dealt_every_row_once_and_about_as_much_each(kinds: list[tuple[int, int, int]], size: int) -> None:
+    rows = rows_from_trajectories(
+        [
+            trajectory(turn((*range(100 * which, 100 * which + 50), *(1000 + k,) * own), (7,) * said))
+            for k, (which, own, said) in enumerate(kinds)
+        ]
+    )
+    ranks = dealt(rows, size, shared=True)
+    assert len(ranks) == size
+    assert sorted(i for own in ranks for i in own) == list(range(len(rows)))
+    assert all(own == sorted(own) for own in ranks)
+    load = [computed(rows, own) for own in ranks]
+    piece = max(sum(load) / size / 4, 50 + 96)  # or one row
+    assert max(load) - min(load) <= 2 * piece + 50
+
+
+def test_ranks_compute_a_beginning_once_unless_it_is_that_of_almost_all() -> None:
+    played = [trajectory(turn((*range(100 * g, 100 * g + 96), 7), (8,) * 15)) for g in range(8) for _ in range(4)]
+    rows = rows_from_trajectories(played)
+    one, other = dealt(rows, 2, shared=True)
+    assert {i // 4 for i in one}.isdisjoint({i // 4 for i in other})
+    assert len(one) == len(other) == 16
+    alike = rows_from_trajectories([trajectory(turn((*range(96), 7), (8,) * 15)) for _ in range(16)])
+    assert [len(own) for own in dealt(alike, 2, shared=True)] == [8, 8]
+    assert [len(own) for own in dealt(rows, 2)] == [16, 16], "of a policy that does not pack"
+    assert dealt(rows, 1, shared=True) == [list(range(32))]
+    assert dealt(rows[:1], 3, shared=True) == [[0], [], []]
 
 
 def test_what_is_shared_is_what_saves_most() -> None:

@@ -365,6 +365,45 @@ def micro_batches(rows: Sequence[Row], token_budget: int, *, shared: bool = Fals
     return batches
 
 
+_PIECES = 4
+"""What a rank has to do is dealt out in pieces of at most this part of it, so that ranks end about together."""
+
+
+def dealt(rows: Sequence[Row], size: int, *, shared: bool = False) -> list[list[int]]:
+    """Deal rows to ``size`` ranks that are to compute about as many tokens; return the indices of each, ascending.
+
+    Rows that share a beginning stay together, unless they are much: a beginning is computed once per rank.
+
+    Args:
+        rows: All of them.
+        size: Ranks.
+        shared: Beginnings that rows share are computed once; else each row by itself.
+    """
+    if size == 1:
+        return [list(range(len(rows)))]
+    families: dict[tuple[int, ...], list[int]] = {}
+    for index in sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i)):
+        row = rows[index]
+        families.setdefault(row.input_ids[: row.shared] if shared and row.shared else (-1, index), []).append(index)
+    begin = [len(start) if start[0] >= 0 else 0 for start in families]
+    rests = [[_width(len(rows[i]) - b) for i in family] for b, family in zip(begin, families.values(), strict=True)]
+    most = (sum(begin) + sum(map(sum, rests))) / size / _PIECES
+    pieces: list[tuple[int, int, list[int]]] = []  # tokens without the beginning, family, rows
+    for number, family in enumerate(families.values()):
+        parts = min(len(family), -(-sum(rests[number]) // max(1, int(most))))
+        for part in range(parts):
+            pieces.append((sum(rests[number][part::parts]), number, family[part::parts]))
+    load, has = [0] * size, [set[int]() for _ in range(size)]
+    given: list[list[int]] = [[] for _ in range(size)]
+    for tokens, number, members in sorted(pieces, key=lambda piece: (-piece[0] - begin[piece[1]], piece[2][0])):
+        after = [load[r] + tokens + (0 if number in has[r] else begin[number]) for r in range(size)]
+        rank = after.index(min(after))
+        load[rank] = after[rank]
+        has[rank].add(number)
+        given[rank] += members
+    return [sorted(own) for own in given]
+
+
 _WORTH = 32
 """Tokens that sharing a beginning has to save."""
 

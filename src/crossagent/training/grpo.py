@@ -35,7 +35,7 @@ from crossagent.algorithms import (
 )
 from crossagent.errors import RecipeError
 from crossagent.policy.model import Policy, Reference, make_reference
-from crossagent.rollout.batch import Batch, Row, collate, micro_batches, rows_from_trajectories
+from crossagent.rollout.batch import Batch, Row, collate, dealt, micro_batches, rows_from_trajectories
 from crossagent.rollout.credit import Credits, credits_of
 from crossagent.seeding import rng
 from crossagent.training.callbacks import Evaluator
@@ -280,15 +280,13 @@ class GRPOModule(PolicyModule):
     def shares(self, rows: Sequence[Row], indices: Sequence[int], size: int) -> list[list[list[int]]]:
         """Return, for each of ``size`` ranks, the micro-batches of one optimiser step that it computes.
 
-        They hold places in ``indices``. Rows are dealt out by length, so that the ranks have alike to do; all make the same
-        number of passes, as their communication demands: those of one that has fewer rows are empty.
+        They hold places in ``indices``. All ranks make the same number of passes, as their communication demands: those of one
+        that has fewer are empty.
         """
-        by_length = sorted(range(len(indices)), key=lambda i: (-len(rows[indices[i]]), i))
+        packs, asked = self.policy.packs, [rows[i] for i in indices]
         shares = []
-        for rank in range(size):
-            own = by_length[rank::size]
-            mine = [rows[indices[i]] for i in own]
-            parts = micro_batches(mine, self.config.micro_batch_tokens, shared=self.policy.packs)
+        for own in dealt(asked, size, shared=packs):
+            parts = micro_batches([asked[i] for i in own], self.config.micro_batch_tokens, shared=packs)
             shares.append([[own[k] for k in part] for part in parts])
         passes = max(map(len, shares))
         return [parts + [[]] * (passes - len(parts)) for parts in shares]
@@ -630,10 +628,12 @@ def _gathered(values: list[Tensor], batches: Sequence[Sequence[int]], ranks: Ran
     """Return the values of all rows, of which each rank has those of its own ``batches``."""
     if ranks.size == 1:
         return values
-    parts = ranks.joined([[values[i] for i in indices] for indices in ranks.mine(batches)])
+    mine = [values[i] for indices in ranks.mine(batches) for i in indices]
+    flat = torch.cat(mine) if mine else torch.empty(0)  # one tensor: thousands take as long as the passes
     whole = list(values)
-    for indices, part in zip(batches, parts, strict=True):
-        for index, value in zip(indices, part, strict=True):
+    for rank, (found, lengths) in enumerate(ranks.gather((flat, [len(value) for value in mine]))):
+        theirs = [i for indices in batches[rank :: ranks.size] for i in indices]
+        for index, value in zip(theirs, found.split(lengths), strict=True):
             whole[index] = value
     return whole
 
