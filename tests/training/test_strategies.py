@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ STRATEGIES = (
     "ddp", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3", "fsdp2", "deepspeed_stage_2_offload",
     "deepspeed_stage_3_offload",
 )  # fmt: skip
+RARE = (("grpo", "deepspeed_stage_1_offload"), ("sft", "deepspeed_stage_3_offload_optimizer"))
+"""Strategies whose parts others test too: once each."""
 FAST = (("sft", "ddp"), ("grpo", "deepspeed_stage_3"))
 MISSING = importlib.util.find_spec("deepspeed") is None
 needs_deepspeed = pytest.mark.skipif(MISSING, reason="needs deepspeed: pip install 'crossagent[deepspeed]'")
@@ -31,8 +34,7 @@ CASES = [
             *([needs_deepspeed] if strategy.startswith("deepspeed") else []),
         ],
     )
-    for kind in KINDS
-    for strategy in STRATEGIES
+    for kind, strategy in (*itertools.product(KINDS, STRATEGIES), *RARE)
 ]
 CHAIN = (
     ("deepspeed_stage_3", 2), ("auto", 1), ("fsdp2", 2), ("deepspeed_stage_1", 3), ("ddp", 2), ("deepspeed_stage_2", 2),
