@@ -29,11 +29,12 @@ _SLOTS = 16
 class _Family:
     """Rows that share a beginning, which may be empty; in the sequence its tokens lie together, the beginning first."""
 
-    begin: int
-    end: int
-    """The beginning is ``[begin, end)`` of the sequence."""
+    beginning: int
+    """Tokens of the beginning."""
+    own: int
+    """Tokens of the rests."""
     rests: Tensor
-    """[member, slot] where in the sequence each token of a rest is; any token of the family where there is none."""
+    """[member, slot] which of the rests' tokens it is; any where there is none."""
     real: Tensor
     """[token of a rest] its place in ``rests``, flat."""
     mask: Tensor | None
@@ -83,7 +84,7 @@ def pack(input_ids: Tensor, attention_mask: Tensor, shared: Tensor | None, dtype
         positions.append(np.arange(count))
         rests = [len(rows[number]) - count for number in family]
         slots = -(-max(rests) // _SLOTS) * _SLOTS
-        place = np.full((len(family), slots), begin, dtype=np.int64)
+        place = np.full((len(family), slots), end, dtype=np.int64)
         at = end
         for k, (number, length) in enumerate(zip(family, rests, strict=True)):
             sequence.append(rows[number][count:])
@@ -92,11 +93,9 @@ def pack(input_ids: Tensor, attention_mask: Tensor, shared: Tensor | None, dtype
             index[number, mask[number]] = np.concatenate([np.arange(begin, end), place[k, :length]])
             at += length
         real = (np.arange(slots) < np.array(rests)[:, None]).reshape(-1).nonzero()[0]
-        families.append(_Family(begin, end, _on(place, input_ids), _on(real, input_ids), _mask(count, slots, dtype)))
-    families = [
-        _Family(f.begin, f.end, f.rests, f.real, None if f.mask is None else f.mask.to(input_ids.device))
-        for f in families
-    ]
+        open_ = _mask(count, slots, dtype)
+        open_ = None if open_ is None else open_.to(input_ids.device)
+        families.append(_Family(count, at - end, _on(place - end, input_ids), _on(real, input_ids), open_))
     return Packed(
         _on(np.concatenate(sequence), input_ids).unsqueeze(0),
         _on(np.concatenate(positions), input_ids).unsqueeze(0),
@@ -158,24 +157,26 @@ def attend(
     heads, groups = query.shape[1], query.shape[1] // key.shape[1]
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     found: list[Tensor] = []
+    # Tokens first, as models lay them out; split once, as a slice's way back would fill a whole sequence with zeros.
+    lengths = [length for family in packed.families for length in (family.beginning, family.own)]
+    pieces = zip(*(x[0].transpose(0, 1).split(lengths) for x in (query, key, value)), strict=True)
     for family in packed.families:
-        begin, end = family.begin, family.end
-        if end > begin:
-            q, k, v = (x[:, :, begin:end] for x in (query, key, value))
+        beginning = [x.transpose(0, 1).unsqueeze(0) for x in next(pieces)]
+        if family.beginning:
+            q, k, v = beginning
             own = scaled_dot_product_attention(q, _repeated(k, groups), _repeated(v, groups), is_causal=True, **options)
             found.append(own[0].transpose(0, 1))
-        q, k, v = (_rests(x, family.rests) for x in (query, key, value))
+        q, k, v = (_rests(x, family.rests) for x in next(pieces))
         if family.mask is None:
             own = scaled_dot_product_attention(q, _repeated(k, groups), _repeated(v, groups), is_causal=True, **options)
         else:
             k, v = (
-                torch.cat([whole[:, :, begin:end].expand(len(rest), -1, -1, -1), rest], dim=2)
-                for whole, rest in ((key, k), (value, v))
+                torch.cat([before.expand(len(rest), -1, -1, -1), rest], dim=2)
+                for before, rest in zip(beginning[1:], (k, v), strict=True)
             )
             members, _, slots, dim = q.shape
-            q = q.reshape(
-                members, heads // groups, groups * slots, dim
-            )  # heads that share a key are one product with it
+            # Heads that share a key are one product with it.
+            q = q.reshape(members, heads // groups, groups * slots, dim)
             own = scaled_dot_product_attention(q, k, v, attn_mask=family.mask.repeat(groups, 1), **options)
             own = own.reshape(members, heads, slots, dim)
         found.append(own.transpose(1, 2).flatten(0, 1).index_select(0, family.real))
@@ -183,9 +184,8 @@ def attend(
 
 
 def _rests(states: Tensor, place: Tensor) -> Tensor:
-    """Return [member, head, slot, dim] of [1, head, token, dim]."""
-    taken = states[0].index_select(1, place.reshape(-1))
-    return taken.unflatten(1, place.shape).transpose(0, 1)
+    """Return [member, head, slot, dim] of [token, head, dim]."""
+    return states.index_select(0, place.reshape(-1)).unflatten(0, place.shape).transpose(1, 2)
 
 
 def _repeated(states: Tensor, times: int) -> Tensor:
