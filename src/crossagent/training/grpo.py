@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -269,11 +270,11 @@ class GRPOModule(PolicyModule):
         metrics = totals.over(ranks).means()
         metrics["train/lr"] = float(optimiser.param_groups[0]["lr"])  # type: ignore[union-attr]
         if scored.rows:
-            masks = [torch.tensor(row.loss_mask) for row in scored.rows]
             if self.config.old_logprobs == "sampler":  # each rank has taken those of its own rows
                 known = ranks.gather([e if e.numel() else None for e in scored.entropy])
                 scored.entropy = [next(e for e in of if e is not None) for of in zip(*known, strict=True)]
-            taken = torch.cat([e[m] for e, m in zip(scored.entropy, masks, strict=True)])
+            trained = itertools.chain.from_iterable(row.loss_mask for row in scored.rows)
+            taken = torch.cat(scored.entropy)[torch.from_numpy(np.fromiter(trained, dtype=bool))]
             metrics["train/entropy"] = float(taken.mean())
         return metrics
 
