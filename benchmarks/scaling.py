@@ -6,7 +6,8 @@ processes  one recipe (CraftWorld, MTRL from one SFT checkpoint; model and promp
            with two processes, by turns, a core each (`rollout.workers: 0`: worlds live in the process, nothing overlaps). Both play the same episodes, so iterations are compared pair by pair;
            the first of each run warms up. Limits: rollouts 1.7×, training 1.6×. Two times are taken: wall time, and the processor time
            of the process that took most, which is the wall time where every process has a core to itself, and does not see what else
-           the machine does. The limits are for the second; wall times stand beside, with the machine's load.
+           the machine does. The limits are for the second; wall times stand beside, with the machine's load. The ceiling is what two
+           processes reach that know nothing of each other: cores share caches, memory and clock.
 costs      processor seconds of one iteration as turns, group size, context and model grow, one at a time, with the power law that
            fits best.
 modelled   8 to 1,024 devices, from the planner's model calibrated by what `processes` measured: **nothing there was measured on so
@@ -61,7 +62,7 @@ MTRL = """
 defaults: [sft.yaml]
 stages: [mtrl]
 rollout: {workers: 0, worlds_per_worker: 128, max_new_tokens: 32, schedule: lockstep}
-mtrl: {iterations: 2, groups: 32, group_size: 8, lr: 1.0e-4, filter_zero_variance: false, drop_all_fail: false, resample_rounds: 0,
+mtrl: {iterations: 3, groups: 32, group_size: 8, lr: 1.0e-4, filter_zero_variance: false, drop_all_fail: false, resample_rounds: 0,
   micro_batch_tokens: 4096, checkpoint_every: 0}
 """
 
@@ -100,6 +101,7 @@ def processes(work: Path, repeats: int) -> Iterator[dict[str, Any]]:
             changes = (f"policy.model={checkpoint}", f"run_name={name}", f"trainer.devices={count}")
             times[count] = _run(work, count, "mtrl.yaml", *changes)
             stages[count] = work / "runs" / name / "mtrl"
+        apart = _apart(work, f"policy.model={checkpoint}", "trainer.devices=1")
         metrics = read_metrics(stages[1] / "metrics.jsonl")
         for step in range(2, len(metrics) + 1):
             one, *_ = (rank[step - 1] for rank in times[1])
@@ -116,6 +118,9 @@ def processes(work: Path, repeats: int) -> Iterator[dict[str, Any]]:
                         f"{part}_2_{clock}_s": both,
                         f"{part}_speedup_{clock}": alone / both,
                     }
+                    if clock == "cpu":
+                        each = statistics.fmean(sum(copy[step - 1][f"{name}_cpu"] for name in of) for copy in apart)
+                        row[f"{part}_ceiling_cpu"] = 2 * alone / each
             acting, sampling = (metrics[step - 1][f"time/{name}"] for name in ("environment", "generate"))
             row["acting_share"] = acting / max(acting + sampling, 1e-9)
             row |= {f"{name}_1_cpu_s": one[f"{name}_cpu"] for name in ("logprobs", "update")}
@@ -132,6 +137,22 @@ def _run(work: Path, count: int, recipe: str, *changes: str) -> list[list[dict[s
     if ended.code:
         sys.exit(f"{recipe} {' '.join(changes)}: {ended.message}")
     return [json.loads((noted / f"{rank}.json").read_text()) for rank in range(count)]
+
+
+def _apart(work: Path, *changes: str) -> list[list[dict[str, float]]]:
+    """Let two processes that know nothing of each other each do what one does alone; return what each noted."""
+    copies = []
+    for number in range(2):
+        noted = work / f"apart-{number}"
+        shutil.rmtree(noted, ignore_errors=True)
+        noted.mkdir()
+        words = [str(noted), str(work / "mtrl.yaml"), f"runs_dir={work}/runs", *changes]
+        command = [sys.executable, __file__, "--one-of-several", *words, f"run_name=apart-{number}-{time.time_ns()}"]
+        copies.append((noted, subprocess.Popen(command, env={**os.environ, "RANK": "0"})))
+    codes = [copy.wait() for _, copy in copies]
+    if any(codes):
+        sys.exit("a run beside another one failed; see above")
+    return [json.loads((noted / "0.json").read_text()) for noted, _ in copies]
 
 
 def one_of_several(noted: Path, recipe: Path, changes: Sequence[str]) -> None:
@@ -463,7 +484,8 @@ def main() -> int:
         code |= median < limit
         print(
             f"{part}: {median:.2f}× with two processes, a core each ({min(found['cpu']):.2f}–{max(found['cpu']):.2f}, limit {limit}×); "
-            f"on the wall {statistics.median(found['wall']):.2f}×"
+            f"on the wall {statistics.median(found['wall']):.2f}×; two that know nothing of each other "
+            f"{statistics.median(row[f'{part}_ceiling_cpu'] for row in rows if row['what'] == 'processes'):.2f}×"
         )
     if "costs" in wanted:
         found_fits = fits(rows)
