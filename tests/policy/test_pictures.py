@@ -20,6 +20,8 @@ from crossagent.policy.model import Policy, make_reference
 from crossagent.policy.prompt import PromptFormat
 from crossagent.policy.sampler import GenerateSampler
 from crossagent.rollout.batch import collate, rows_from_trajectories
+from crossagent.training.config import GRPOConfig
+from crossagent.training.grpo import GRPOModule
 from crossagent.types import StopReason, Trajectory, Turn
 
 from .conftest import TEXTS
@@ -286,3 +288,20 @@ def test_a_blank_picture_beside_the_rows_changes_nothing_of_them_and_gives_what_
     for name, gradient in found[False][2].items():
         torch.testing.assert_close(found[True][2][name], gradient, atol=1e-4, rtol=1e-4)
     policy.zero_grad()
+
+
+def test_ranks_that_look_cut_their_rows_as_the_padded_rows_they_are_computed_as(policy: Policy) -> None:
+    """Under DDP a policy that sees is shown a blank picture beside text alone: nothing is packed then, and no beginning is shared."""
+    prompt = written(policy, b"")
+    played = [
+        Trajectory("t", "c", "", 0, 0, k, (Turn(prompt, (10, k), (0.0, 0.0)),), StopReason.terminated, True)
+        for k in range(8)
+    ]
+    rows = rows_from_trajectories(played)
+    assert policy.packs
+    assert rows[0].shared
+    width = -(-len(rows[0]) // 16) * 16
+    module = GRPOModule(policy, None, GRPOConfig(micro_batch_tokens=2 * width))  # type: ignore[arg-type]
+    for looks, most in ((False, 8), (True, 2)):
+        for parts in module.shares(rows, range(8), 2, looks):
+            assert max(len(part) for part in parts) == min(most, 4)

@@ -15,10 +15,11 @@ from crossagent.policy.sampler import choose, uniforms
 from crossagent.rollout.batch import rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig
-from crossagent.training.grpo import GRPOModule, _Totals, train_grpo
+from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.metrics import CollapseWatch, space_metrics
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import Played, live_trajectories, turn_rewards
+from crossagent.training.totals import Totals
 from crossagent.types import StopReason, Trajectory, Turn
 
 SMALL = GRPOConfig(iterations=2, groups=4, group_size=4, lr=1e-3, micro_batch_tokens=40, logprob_batch_tokens=300)
@@ -45,7 +46,7 @@ def moved(policy: Policy, by: float = 0.02) -> Policy:
     return policy
 
 
-def gradient(config: GRPOConfig, played: Played, shift: float = 0.02) -> tuple[list[torch.Tensor], _Totals]:
+def gradient(config: GRPOConfig, played: Played, shift: float = 0.02) -> tuple[list[torch.Tensor], Totals]:
     """The gradient of one mini-batch that holds everything, by the module's own path."""
     policy = tiny_policy()
     module = GRPOModule(policy, WordSource(policy), config)
@@ -58,7 +59,7 @@ def gradient(config: GRPOConfig, played: Played, shift: float = 0.02) -> tuple[l
         played.trajectories, advantages, concatenate=config.concatenate, train=live_trajectories(played, config)
     )
     moved(policy, shift)
-    totals = _Totals()
+    totals = Totals()
     for loss in module.losses(scored, range(len(rows)), totals, True):
         loss.backward()
     return [p.grad.clone() for p in policy.parameters() if p.grad is not None], totals

@@ -18,8 +18,9 @@ from crossagent.training import functions
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import ESTIMATORS, GRPOConfig
 from crossagent.training.functions import ESTIMATOR, LOSS, find_function
-from crossagent.training.grpo import GRPOModule, _Totals, train_grpo
+from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.sources import Played, live_trajectories, trained_trajectories, turn_rewards
+from crossagent.training.totals import Totals
 from crossagent.types import StopReason
 
 SMALL = GRPOConfig(iterations=1, groups=4, group_size=4, lr=1e-3)
@@ -196,7 +197,7 @@ def test_the_entropy_bonus_is_taken_off_the_loss_and_kl_is_added_to_it(policy: P
         if module.config.kl_coef:
             module._reference = [make_reference(tiny_policy(seed=1))]
         scored = module.score(rows_from_trajectories(played.trajectories))
-        totals = _Totals()
+        totals = Totals()
         with torch.no_grad():
             value = sum(float(part) for part in module.losses(scored, range(len(scored.rows)), totals, True))
         masks = [torch.tensor(row.loss_mask) for row in scored.rows]
@@ -219,7 +220,7 @@ def test_the_corrected_kl_has_the_gradient_of_the_reverse_kl(played: Played) -> 
         module = GRPOModule(policy, WordSource(policy), replace(SMALL, kl_coef=1.0, **options))
         module._reference = [make_reference(tiny_policy(seed=1))]
         scored = module.score(rows_from_trajectories(played.trajectories))
-        for loss in module.losses(scored, range(len(scored.rows)), _Totals(), True):
+        for loss in module.losses(scored, range(len(scored.rows)), Totals(), True):
             loss.backward()
         return torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
 

@@ -20,9 +20,10 @@ from crossagent.rollout.demos import collect, load_demonstrations, save_demonstr
 from crossagent.rollout.segments import token_segments
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig
-from crossagent.training.grpo import GRPOModule, _Totals, train_grpo
+from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource
+from crossagent.training.totals import Totals
 from crossagent.types import Trajectory
 
 NAMES = (*(spec.name for spec in SPECS), "plan")
@@ -95,7 +96,7 @@ def gradient(policy: Policy, rows: list[Row]) -> list[torch.Tensor]:
     module = GRPOModule(policy, None, GRPOConfig(aggregation="token-mean"))  # type: ignore[arg-type]
     scored = module.score(rows)
     policy.zero_grad()
-    for loss in module.losses(scored, range(len(rows)), _Totals(), True):
+    for loss in module.losses(scored, range(len(rows)), Totals(), True):
         loss.backward()
     return [p.grad.clone() for p in policy.parameters() if p.grad is not None]
 

@@ -17,8 +17,9 @@ from training_kit import WordSource, tiny_policy
 from crossagent.policy.model import Policy, make_reference
 from crossagent.rollout.batch import rows_from_trajectories
 from crossagent.training.config import GRPOConfig
-from crossagent.training.grpo import GRPOModule, Scored, _Totals
+from crossagent.training.grpo import GRPOModule, Scored
 from crossagent.training.sources import Played
+from crossagent.training.totals import Totals
 
 trl = pytest.importorskip("trl", reason="TRL is not installed: pip install 'crossagent[differential]'")
 datasets = pytest.importorskip(
@@ -143,7 +144,7 @@ def test_loss_and_gradient_equal_trls(
                 scored = scored_rows(module, played)
             for parameter in mine.parameters():
                 parameter += 0.03 * torch.randn(parameter.shape, generator=generator)
-    totals = _Totals()
+    totals = Totals()
     totals.steps = 1
     ours = sum(loss for loss in module.losses(scored, range(len(scored.rows)), totals, True) if loss.backward() is None)
     assert totals.low + totals.high > 0  # something is clipped

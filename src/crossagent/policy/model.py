@@ -264,6 +264,8 @@ class Policy(nn.Module):
             return f"{type(error).__name__}: {error}"
         theirs = self.logits_at(rows, cols, input_ids=ids, use_cache=False).float()
         self._window = min(packed.windows, default=None)
+        shown = theirs.isfinite()  # what may never be sampled (places for pictures) is −∞ in both
+        theirs, ours = theirs[shown], ours[shown]
         far = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-3))
         return "" if far <= TOLERANCE.get(self._dtype, 1e-3) else f"its logits would be {far:.1g} of their size off"
 

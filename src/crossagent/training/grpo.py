@@ -30,7 +30,6 @@ from crossagent.algorithms import (
     KL,
     LOSSES,
     aggregate,
-    clip_fractions,
     importance_weights,
     ratio,
 )
@@ -57,6 +56,7 @@ from crossagent.training.ranks import Ranks
 from crossagent.training.sources import GroupSource, Played, live_trajectories, trained_trajectories
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.training.strategies import accumulating, optimiser_step
+from crossagent.training.totals import Totals
 from crossagent.types import Trajectory
 
 log = logging.getLogger(__name__)
@@ -242,7 +242,7 @@ class GRPOModule(PolicyModule):
 
     def update(self, scored: Scored, iteration: int) -> dict[str, float]:
         """Make the iteration's optimiser steps; returns means over trained tokens. Nothing to train: no step."""
-        totals, ranks = _Totals(), Ranks.current()
+        totals, ranks = Totals(), Ranks.current()
         optimiser, scheduler = self.optimizers(), self.lr_schedulers()
         strategy, parameters = self.trainer.strategy, self.trained_parameters
         looks = self.looks(any(row.images for row in scored.rows))
@@ -250,7 +250,7 @@ class GRPOModule(PolicyModule):
         for epoch in range(self.config.epochs):
             for indices in self.minibatches(scored.rows, iteration, epoch):
                 optimiser.zero_grad()  # type: ignore[union-attr]
-                parts = self.shares(scored.rows, indices, ranks.size)
+                parts = self.shares(scored.rows, indices, ranks.size, looks)
                 first = totals.steps == 0
                 for number, loss in enumerate(self.losses(scored, indices, totals, first, parts[ranks.rank], looks)):
                     with accumulating(strategy, last=number == len(parts[ranks.rank]) - 1):
@@ -278,13 +278,17 @@ class GRPOModule(PolicyModule):
             metrics["train/entropy"] = float(taken.mean())
         return metrics
 
-    def shares(self, rows: Sequence[Row], indices: Sequence[int], size: int) -> list[list[list[int]]]:
+    def shares(
+        self, rows: Sequence[Row], indices: Sequence[int], size: int, looks: bool = False
+    ) -> list[list[list[int]]]:
         """Return, for each of ``size`` ranks, the micro-batches of one optimiser step that it computes.
 
         They hold places in ``indices``. All ranks make the same number of passes, as their communication demands: those of one
-        that has fewer are empty.
+        that has fewer are empty. ``looks``: see ``Policy.logprobs``.
         """
-        packs, asked = self.policy.packs, [rows[i] for i in indices]
+        blank = looks and self.policy.pictures is not None  # beside a blank picture rows are padded
+        packs = self.policy.packs and not blank
+        asked = [rows[i] for i in indices]
         shares = []
         for own in dealt(asked, size, shared=packs):
             parts = micro_batches([asked[i] for i in own], self.config.micro_batch_tokens, shared=packs)
@@ -310,7 +314,7 @@ class GRPOModule(PolicyModule):
         self,
         scored: Scored,
         indices: Sequence[int],
-        totals: _Totals,
+        totals: Totals,
         first: bool,
         parts: Sequence[Sequence[int]] | None = None,
         looks: bool = False,
@@ -329,7 +333,7 @@ class GRPOModule(PolicyModule):
         rows = [scored.rows[i] for i in indices]
         length = sequence_lengths(rows, "turns" if c.aggregation == "seq-mean-turn-mean" else "tokens")
         divisor = normaliser(rows, c.aggregation)
-        for part in self.shares(scored.rows, indices, 1)[0] if parts is None else parts:
+        for part in self.shares(scored.rows, indices, 1, looks)[0] if parts is None else parts:
             if not part:
                 yield self._no_loss(rows, looks)
                 continue
@@ -439,80 +443,6 @@ class GRPOModule(PolicyModule):
         self.source.load_state_dict(checkpoint["crossagent_source"])
         self._reference_state = checkpoint["crossagent_reference"] or None
         self.watch.load_state_dict(checkpoint["crossagent_watch"])
-
-
-class _Totals:
-    """Sums over the micro-batches of an iteration, divided once."""
-
-    def __init__(self) -> None:
-        self.steps = self.skipped = 0
-        self.norm = self.loss = 0.0
-        self.tokens = self.low = self.high = self.ratio = self.kl = self.kl_old = self.gap = 0.0
-        self.ratio_max = self.gap_max = self.first_deviation = 0.0
-        self._kl_known = False
-
-    def add(
-        self,
-        loss: Tensor,
-        rho: Tensor,
-        moved: Tensor,
-        old: Tensor,
-        batch: Batch,
-        clips: dict[str, float],
-        kl: Tensor | None,
-        first: bool,
-    ) -> None:
-        mask = batch.loss_mask
-        self.loss += float(loss)
-        self.tokens += float(mask.sum())
-        low, high = clip_fractions(rho, batch.advantages, mask, **clips)
-        self.low, self.high = self.low + float(low), self.high + float(high)
-        taken = rho[mask]
-        self.ratio += float(taken.sum())
-        self.kl_old += float(moved[mask].sum())
-        self.ratio_max = max(self.ratio_max, float(taken.max()))
-        gap = torch.where(batch.explored, 0.0, old - batch.sampler_logprobs)[mask].abs()
-        self.gap, self.gap_max = self.gap + float(gap.sum()), max(self.gap_max, float(gap.max()))
-        if first:
-            self.first_deviation = max(self.first_deviation, float((taken - 1.0).abs().max()))
-        if kl is not None:
-            self._kl_known, self.kl = True, self.kl + float(kl[mask].sum())
-
-    def over(self, ranks: Ranks) -> _Totals:
-        """Return the sums and maxima over all ranks; what is counted per step is the same on all of them."""
-        if ranks.size == 1:
-            return self
-        everyone, whole = ranks.gather(self), _Totals()
-        whole.steps, whole.skipped, whole.norm = self.steps, self.skipped, self.norm
-        for name in ("loss", "tokens", "low", "high", "ratio", "kl", "kl_old", "gap"):
-            setattr(whole, name, sum(getattr(one, name) for one in everyone))
-        for name in ("ratio_max", "gap_max", "first_deviation", "_kl_known"):
-            setattr(whole, name, max(getattr(one, name) for one in everyone))
-        return whole
-
-    def means(self) -> dict[str, float]:
-        metrics = {
-            "train/optimizer_steps": float(self.steps - self.skipped),
-            "train/skipped_steps": float(self.skipped),
-        }
-        if self.steps:
-            n = max(self.tokens, 1.0)
-            metrics |= {
-                "train/loss": self.loss / self.steps,
-                "train/grad_norm": self.norm / max(self.steps - self.skipped, 1),
-                "train/tokens": self.tokens,
-                "train/ratio_mean": self.ratio / n,
-                "train/ratio_max": self.ratio_max,
-                "train/ratio_first_deviation": self.first_deviation,
-                "train/kl_old": self.kl_old / n,
-                "train/clip_low": self.low / n,
-                "train/clip_high": self.high / n,
-                "train/sampler_gap_mean": self.gap / n,
-                "train/sampler_gap_max": self.gap_max,
-            }
-            if self._kl_known:
-                metrics["train/kl"] = self.kl / n
-        return metrics
 
 
 def _is_free(trajectory: Trajectory, source: GroupSource) -> bool:
