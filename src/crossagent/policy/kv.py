@@ -251,7 +251,7 @@ class Rows(Cache):
                 open_ = slots <= at.unsqueeze(-1)
                 if window is not None:
                     open_ &= slots > at.unsqueeze(-1) - window
-                self._biases["own", window] = _bias(open_[:, None, None], (group, plan.tokens))
+                self._biases["own", window] = self._bias(open_[:, None, None], (group, plan.tokens))
         return self._biases["own", window]
 
     def _window_of_prefix(self, window: int | None) -> int | None:
@@ -276,18 +276,17 @@ class Rows(Cache):
                 near = slots > at - window
                 open_ = near if open_ is None else open_ & near
             inner = (plan.members, group, plan.tokens)
-            self._biases["prefix", window] = None if open_ is None else _bias(open_, inner)
+            self._biases["prefix", window] = None if open_ is None else self._bias(open_, inner)
         return self._biases["prefix", window]
+
+    def _bias(self, open_: Tensor, inner: tuple[int, ...]) -> Tensor:
+        """Return 0 where ``open_`` [batch, 1, *inner or ones, slot] and −∞ elsewhere, [batch, 1, queries, slot]."""
+        closed = self.suffixes[0][0].new_zeros(open_.shape).masked_fill_(~open_, -torch.inf)
+        return closed.expand(*closed.shape[:2], *inner, -1).flatten(2, -2)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Slots of the longest row."""
         return int((self.prefixes.lengths[self.prefix] + self.lengths).max())
-
-
-def _bias(open_: Tensor, inner: tuple[int, ...]) -> Tensor:
-    """Return 0 where ``open_`` [batch, 1, *inner or ones, slot] and −∞ elsewhere, [batch, 1, queries, slot]."""
-    bias = torch.zeros(open_.shape, device=open_.device).masked_fill_(~open_, -torch.inf)
-    return bias.expand(*bias.shape[:2], *inner, -1).flatten(2, -2)
 
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -305,12 +304,11 @@ def _part(
         keys: [batch, head, slot, dim].
         values: As ``keys``.
         cap: Scores become cap·tanh(score / cap).
-        bias: Added to the scores; [batch, 1, query, slot].
+        bias: Added to the scores, of the queries' type; [batch, 1, query, slot].
         may_be_closed: Some query may have a bias of −∞ everywhere; what it finds is finite, and its log Σ −∞.
     """
     if query.device.type == "cpu" and cap is None and not may_be_closed and values.shape[-1] == query.shape[-1]:
-        mask = bias if bias is None or bias.dtype == query.dtype else bias.to(query.dtype)
-        found, weight = _flash(query, keys, values, 0.0, False, attn_mask=mask, scale=1.0)
+        found, weight = _flash(query, keys, values, 0.0, False, attn_mask=bias, scale=1.0)
         return found.float(), weight.unsqueeze(-1)
     scores = torch.matmul(query, keys.transpose(-1, -2)).float()  # [batch, head, query, slot]
     if cap is not None:

@@ -457,7 +457,7 @@ def _turn_entropies(scored: Scored, played: Played, source: GroupSource) -> list
         if not _is_free(played.trajectories[row.trajectory], source):
             continue
         owner = torch.where(torch.tensor(row.loss_mask), torch.tensor(row.turns), -1)
-        for turn in sorted({int(t) for t in owner if t >= 0}):
+        for turn in sorted({t for t in owner.tolist() if t >= 0}):
             mine = entropy[owner == turn]
             space = played.trajectories[row.trajectory].turns[turn].space
             found.append((space, float(mine.double().sum()), len(mine)))
