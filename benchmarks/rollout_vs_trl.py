@@ -146,7 +146,10 @@ def main() -> int:
     args = parser.parse_args()
     import common
 
-    prompts = {"grpo": [int(length) for length in args.prompts.split(",")], "sft": [PROMPT]}  # sft has prompts of its own
+    prompts = {
+        "grpo": [int(length) for length in args.prompts.split(",")],
+        "sft": [PROMPT],
+    }  # sft has prompts of its own
     tiny = [] if args.skip_tiny else ["tiny"]
     cases = [
         (what, name, common.Case(name, "float32", 4, length, 1e-3, 8))
