@@ -13,6 +13,7 @@ of its own. Nothing of crossagent is imported. FD is one end of a socket pair; n
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -94,4 +95,6 @@ def main(fd: int, directory: str, options: str) -> None:
 
 
 if __name__ == "__main__":
+    # The script's folder comes first where packages are looked for: its modules are named like some (kernels, for one).
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != os.path.dirname(os.path.abspath(__file__))]
     main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
