@@ -497,8 +497,12 @@ def _check(args: argparse.Namespace) -> int:
     from crossagent.registry import load_plugins
     from crossagent.testing import check_plugin
 
+    def begins(environment: str) -> None:
+        if not args.json and args.environment is None:
+            print(f"checking on {environment} …", file=sys.stderr, flush=True)
+
     left_out: list[str] = []
-    findings = check_plugin(load_plugins(), args.name, args.environment, left_out)
+    findings = check_plugin(load_plugins(), args.name, args.environment, left_out, begins)
     if args.json:
         rows = [{"rule": finding.rule, "message": finding.message} for finding in findings]
         _print_json({"name": args.name, "passed": not findings, "findings": rows, "left_out": left_out})

@@ -77,6 +77,7 @@ def test_the_command_says_so_and_a_run_ends_in_one_message(
     done = crossagent("check", "control", path=path)
     assert (done.returncode, done.stdout) == (0, "control: passed\n"), done.stderr
     assert f"not checked there: {said}\n" in done.stderr
+    assert {"checking on craftworld …", "checking on far …"} <= set(done.stderr.splitlines())
     asked = crossagent("check", "far", path=path)
     assert (asked.returncode, asked.stderr) == (2, f"crossagent: {said}\n")
     (tmp_path / "far.yaml").write_text(

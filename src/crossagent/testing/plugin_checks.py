@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 from crossagent.errors import CrossAgentError, PluginError, did_you_mean
@@ -15,7 +16,11 @@ from crossagent.testing.toy import toy_environment
 
 
 def check_plugin(
-    plugins: PluginSet, name: str, environment: str | None = None, left_out: list[str] | None = None
+    plugins: PluginSet,
+    name: str,
+    environment: str | None = None,
+    left_out: list[str] | None = None,
+    begins: Callable[[str], None] = lambda environment: None,
 ) -> list[Finding]:
     """Check a space (on ``environment``, by default on every one that offers what it requires) or an environment.
 
@@ -24,6 +29,7 @@ def check_plugin(
         name: Of the space or the environment.
         environment: The one to check a space on.
         left_out: Gets, of the environments nobody asked for, those that cannot start on this machine, with the reason.
+        begins: Told the name of each environment before a space is checked on it, which may take minutes.
 
     Raises:
         PluginError: There is no such plugin, it cannot be built, or no environment offers what the space requires.
@@ -64,6 +70,7 @@ def check_plugin(
             )
         )
     for env_name in names:
+        begins(env_name)
         space, suite = plugins.build_space(name), plugins.suite(env_name)
         try:
             with closing(plugins.build_environment(env_name)) as env:
