@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossagent.errors import CrossAgentError, MissingExtraError, RecipeError
 from crossagent.plugin import SampleRequest, SamplingParams
@@ -227,3 +229,35 @@ def test_vllm_follows_the_weights(real: tuple[Policy, VllmSampler]) -> None:
             first = policy.model(ids[:, :3]).logits[0, -1].log_softmax(-1)
         torch.testing.assert_close(torch.tensor(sample.logprobs), said, atol=1e-4, rtol=0)
         assert sample.watched_logprobs == pytest.approx(first[[50, 51]].tolist(), abs=1e-4)
+
+
+SERVE = """
+import json, sys
+from vllm import LLM, SamplingParams
+
+if __name__ == "__main__":
+    model = LLM(model=sys.argv[1], dtype="float32", enforce_eager=True, max_model_len=128)
+    greedy = SamplingParams(temperature=0, max_tokens=12)
+    text = model.generate(sys.argv[2], greedy, use_tqdm=False)[0]
+    chat = model.chat([{"role": "user", "content": sys.argv[2]}], greedy, use_tqdm=False)[0]
+    print(json.dumps([[one.prompt_token_ids, list(one.outputs[0].token_ids)] for one in (text, chat)]))
+"""
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_vllm_serves_an_export_as_transformers_does(real: tuple[Policy, VllmSampler], tmp_path: Path) -> None:
+    policy, said = real[0], "mine an oak log"
+    policy.export(tmp_path)
+    tokenizer, model = AutoTokenizer.from_pretrained(tmp_path), AutoModelForCausalLM.from_pretrained(tmp_path)
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": said}], add_generation_prompt=True, return_dict=False
+    )
+    expected = []
+    for ids in (tokenizer(said).input_ids, chat):
+        whole = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False)[0].tolist()
+        expected.append([ids, whole[len(ids) :]])
+    environ = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    command = [PYTHON, "-c", SERVE, str(tmp_path), said]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=300, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == expected
