@@ -8,6 +8,7 @@ Everything but attention runs on single tokens, so nothing leaks from row to row
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,23 @@ from transformers import AttentionInterface
 
 ATTENTION = "crossagent-packed"
 """The name :func:`attend` is registered under."""
-_SLOTS = 16
-"""Rests are padded, within attention, to a multiple of this: a CPU then sums in the same order whoever else is there."""
+_SLOTS = 32
+"""Rests are padded, within attention, to a multiple of this, and attend beside those of the same width alone: a CPU then sums in
+the same order whoever else is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rests:
+    """What rows have after their beginning, of one width."""
+
+    tokens: int
+    """How many there are; in the sequence they lie together."""
+    place: Tensor
+    """[member, slot] which of these tokens it is; any where there is none."""
+    real: Tensor
+    """[token] its place in ``place``, flat."""
+    mask: Tensor | None
+    """[slot, beginning + slot] 0 or −∞; None where there is no beginning: plain causal attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +47,8 @@ class _Family:
 
     beginning: int
     """Tokens of the beginning."""
-    own: int
-    """Tokens of the rests."""
-    rests: Tensor
-    """[member, slot] which of the rests' tokens it is; any where there is none."""
-    real: Tensor
-    """[token of a rest] its place in ``rests``, flat."""
-    mask: Tensor | None
-    """[slot, beginning + slot] 0 or −∞; None where there is no beginning: plain causal attention."""
+    rests: tuple[_Rests, ...]
+    """From narrow to wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +89,27 @@ def pack(input_ids: Tensor, attention_mask: Tensor, shared: Tensor | None, dtype
     families: list[_Family] = []
     at = 0
     for (count, _), family in members.items():
-        begin, end = at, at + count
+        begin, at = at, at + count
         sequence.append(rows[family[0]][:count])
         positions.append(np.arange(count))
-        rests = [len(rows[number]) - count for number in family]
-        slots = -(-max(rests) // _SLOTS) * _SLOTS
-        place = np.full((len(family), slots), end, dtype=np.int64)
-        at = end
-        for k, (number, length) in enumerate(zip(family, rests, strict=True)):
-            sequence.append(rows[number][count:])
-            positions.append(np.arange(count, count + length))
-            place[k, :length] = np.arange(at, at + length)
-            index[number, mask[number]] = np.concatenate([np.arange(begin, end), place[k, :length]])
-            at += length
-        real = (np.arange(slots) < np.array(rests)[:, None]).reshape(-1).nonzero()[0]
-        open_ = _mask(count, slots, dtype)
-        open_ = None if open_ is None else open_.to(input_ids.device)
-        families.append(_Family(count, at - end, _on(place - end, input_ids), _on(real, input_ids), open_))
+        width = {number: -(-(len(rows[number]) - count) // _SLOTS) * _SLOTS for number in family}
+        rests = []
+        for slots, alike in itertools.groupby(sorted(family, key=width.__getitem__), key=width.__getitem__):
+            start, lengths, places = at, [], []
+            for number in alike:
+                own = rows[number][count:]
+                sequence.append(own)
+                positions.append(np.arange(count, count + len(own)))
+                tokens = np.arange(at, at + len(own))
+                index[number, mask[number]] = np.concatenate([np.arange(begin, begin + count), tokens])
+                places.append(np.pad(tokens - start, (0, slots - len(own))))
+                lengths.append(len(own))
+                at += len(own)
+            real = (np.arange(slots) < np.array(lengths)[:, None]).reshape(-1).nonzero()[0]
+            open_ = _mask(count, slots, dtype)
+            open_ = None if open_ is None else open_.to(input_ids.device)
+            rests.append(_Rests(at - start, _on(np.stack(places), input_ids), _on(real, input_ids), open_))
+        families.append(_Family(count, tuple(rests)))
     return Packed(
         _on(np.concatenate(sequence), input_ids).unsqueeze(0),
         _on(np.concatenate(positions), input_ids).unsqueeze(0),
@@ -158,7 +172,7 @@ def attend(
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     found: list[Tensor] = []
     # Tokens first, as models lay them out; split once, as a slice's way back would fill a whole sequence with zeros.
-    lengths = [length for family in packed.families for length in (family.beginning, family.own)]
+    lengths = [n for family in packed.families for n in (family.beginning, *(rests.tokens for rests in family.rests))]
     pieces = zip(*(x[0].transpose(0, 1).split(lengths) for x in (query, key, value)), strict=True)
     for family in packed.families:
         beginning = [x.transpose(0, 1).unsqueeze(0) for x in next(pieces)]
@@ -166,24 +180,26 @@ def attend(
             q, k, v = beginning
             own = scaled_dot_product_attention(q, _repeated(k, groups), _repeated(v, groups), is_causal=True, **options)
             found.append(own[0].transpose(0, 1))
-        q, k, v = (_rests(x, family.rests) for x in next(pieces))
-        if family.mask is None:
-            own = scaled_dot_product_attention(q, _repeated(k, groups), _repeated(v, groups), is_causal=True, **options)
-        else:
-            k, v = (
-                torch.cat([before.expand(len(rest), -1, -1, -1), rest], dim=2)
-                for before, rest in zip(beginning[1:], (k, v), strict=True)
-            )
-            members, _, slots, dim = q.shape
-            # Heads that share a key are one product with it.
-            q = q.reshape(members, heads // groups, groups * slots, dim)
-            own = scaled_dot_product_attention(q, k, v, attn_mask=family.mask.repeat(groups, 1), **options)
-            own = own.reshape(members, heads, slots, dim)
-        found.append(own.transpose(1, 2).flatten(0, 1).index_select(0, family.real))
+        for rests in family.rests:
+            q, k, v = (_placed(x, rests.place) for x in next(pieces))
+            if rests.mask is None:
+                k, v = _repeated(k, groups), _repeated(v, groups)
+                own = scaled_dot_product_attention(q, k, v, is_causal=True, **options)
+            else:
+                k, v = (
+                    torch.cat([before.expand(len(rest), -1, -1, -1), rest], dim=2)
+                    for before, rest in zip(beginning[1:], (k, v), strict=True)
+                )
+                members, _, slots, dim = q.shape
+                # Heads that share a key are one product with it.
+                q = q.reshape(members, heads // groups, groups * slots, dim)
+                own = scaled_dot_product_attention(q, k, v, attn_mask=rests.mask.repeat(groups, 1), **options)
+                own = own.reshape(members, heads, slots, dim)
+            found.append(own.transpose(1, 2).flatten(0, 1).index_select(0, rests.real))
     return torch.cat(found).unsqueeze(0), None
 
 
-def _rests(states: Tensor, place: Tensor) -> Tensor:
+def _placed(states: Tensor, place: Tensor) -> Tensor:
     """Return [member, head, slot, dim] of [token, head, dim]."""
     return states.index_select(0, place.reshape(-1)).unflatten(0, place.shape).transpose(1, 2)
 
