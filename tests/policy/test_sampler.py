@@ -73,6 +73,29 @@ def test_greedy_takes_the_likeliest_token_and_reports_temperature_one(any_policy
         torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["scratch-0.1m", "gpt2", "qwen2", "qwen3", "gemma2", "gemma3"])
+def test_our_loop_runs_in_mixed_precision_and_says_what_training_says(tmp_path, kind):
+    policy = tiny_policy(kind, tmp_path)
+    sampler = FastSampler(policy)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert sampler.supported
+        assert policy.packs == (policy.config.attention == "sdpa")
+        asked = requests(policy, 12)
+        for _ in range(2):  # the second time prompts go on where the first ended
+            samples = sampler.sample(asked, PARAMS)
+            for request, sample in zip(asked, samples, strict=True):
+                want = training_logprobs(policy, request, sample.response_ids, 1.0)[len(request.forced_ids) :]
+                said = torch.tensor(sample.logprobs[len(request.forced_ids) :])
+                torch.testing.assert_close(said, want, atol=0.1, rtol=0)
+            asked = [
+                SampleRequest((*r.prompt_ids, *s.response_ids, 9, 10), r.seed + 1)
+                for r, s in zip(asked, samples, strict=True)
+            ]
+        assert sampler.timing.reused_tokens > 0
+        half = [sample.logprobs for sample in samples]
+    assert [sample.logprobs for sample in sampler.sample(asked, PARAMS)] != half
+
+
 @pytest.mark.parametrize("params", [SamplingParams(0.0, 12), SamplingParams(1.0, 12), SamplingParams(0.5, 12)])
 def test_both_samplers_agree(any_policy, params):
     asked = requests(any_policy, 40)

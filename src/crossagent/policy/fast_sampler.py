@@ -24,7 +24,7 @@ from transformers import DynamicCache
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.kv import Layers, Prefixes, Rows, joined, our_attention
 from crossagent.policy.merging import merged_weights, with_merged
-from crossagent.policy.model import TOLERANCE, Policy
+from crossagent.policy.model import Policy
 from crossagent.policy.sampler import BatchedSampler, GenerateSampler, choose, sampling_mode, uniforms, watched_logprobs
 
 log = logging.getLogger(__name__)
@@ -244,8 +244,8 @@ class FastSampler(BatchedSampler):
             cache: Any = DynamicCache()  # every layer whole: where there is a window, our attention keeps to it
             logits.append(self._logits(ids, counts, past_key_values=cache))
             if not layers:
-                width = int(lengths.max())
-                layers = [_buffers((layer.keys, layer.values), len(texts), width) for layer in cache.layers]
+                width, dtype = int(lengths.max()), self.policy.compute_dtype  # under autocast the cache is wider than that
+                layers = [_buffers((layer.keys, layer.values), len(texts), width, dtype) for layer in cache.layers]
             for buffers, layer in zip(layers, cache.layers, strict=True):
                 for buffer, read in zip(buffers, (layer.keys, layer.values), strict=True):
                     buffer[at, :, : read.shape[2]] = read
@@ -317,8 +317,7 @@ class FastSampler(BatchedSampler):
             return f"{type(error).__name__}: {error}"
         some = theirs.isfinite()  # what is never sampled is −∞ in both
         far = float((ours[some] - theirs[some]).abs().max() / theirs[some].abs().max().clamp(min=1e-3))
-        limit = TOLERANCE.get(next(policy.model.parameters()).dtype, 1e-3)
-        return "" if far <= limit else f"its logits would be {far:.1g} of their size off"
+        return "" if far <= policy.tolerance else f"its logits would be {far:.1g} of their size off"
 
 
 class _Lasting:
@@ -375,8 +374,10 @@ def _chunks(lengths: Sequence[int] | np.ndarray, most: int) -> list[slice]:
     return [*found, slice(begin, len(lengths))] if len(lengths) else []
 
 
-def _buffers(like: tuple[Tensor, Tensor], rows: int, slots: int) -> tuple[Tensor, Tensor]:
-    keys, values = (t.new_zeros(rows, t.shape[1], slots, t.shape[3]) for t in like)
+def _buffers(
+    like: tuple[Tensor, Tensor], rows: int, slots: int, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    keys, values = (t.new_zeros(rows, t.shape[1], slots, t.shape[3], dtype=dtype) for t in like)
     return keys, values
 
 

@@ -195,8 +195,8 @@ class Rows(Cache):
                 self._biases["slots"] = plan.starts.unsqueeze(-1) + torch.arange(plan.tokens, device=self.device)
             slots = self._biases["slots"]
             row = torch.arange(len(keys), device=self.device).unsqueeze(-1)
-            k[row, :, slots] = keys.transpose(1, 2)
-            v[row, :, slots] = values.transpose(1, 2)
+            k[row, :, slots] = keys.transpose(1, 2).to(k.dtype)
+            v[row, :, slots] = values.transpose(1, 2).to(v.dtype)
         return k[:, :, : plan.width], v[:, :, : plan.width]
 
     def attend(
@@ -214,8 +214,8 @@ class Rows(Cache):
         assert plan is not None
         batch, heads, tokens, dim = query.shape
         shared = keys.shape[1]
-        group = heads // shared
-        query = (query * scale).reshape(batch, shared, group * tokens, dim)
+        group, dtype = heads // shared, query.dtype
+        query = (query * scale).to(keys.dtype).reshape(batch, shared, group * tokens, dim)
         own, own_weight = _part(query, keys, values, cap, self._own_bias(window, group))
 
         pk, pv = (buffer[plan.prefixes] for buffer in self.prefixes.layers[layer])
@@ -233,7 +233,7 @@ class Rows(Cache):
 
         found, weight = (back(part) for part in parts)
         # Σ exp of all scores is exp(weight) + exp(own_weight): each part counts for its share of that.
-        result = torch.lerp(found, own, torch.sigmoid(own_weight - weight)).to(query.dtype)
+        result = torch.lerp(found, own, torch.sigmoid(own_weight - weight)).to(dtype)
         return result.reshape(batch, heads, tokens, dim).transpose(1, 2)
 
     def _own_bias(self, window: int | None, group: int) -> Tensor | None:

@@ -33,8 +33,7 @@ from crossagent.policy.pictures import Pictures
 from crossagent.policy.template import end_of_turn_id
 
 log = logging.getLogger(__name__)
-TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
-"""Of logits, relative to the largest: how far a loop of ours may be from the model's own in the test it has to pass."""
+_TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
 _FEWEST = 4
 """Rows of the output layer's input, at least: fewer are multiplied in another order on a CPU, and round differently."""
 
@@ -203,7 +202,7 @@ class Policy(nn.Module):
         packs = self.packs and not sees
         with compiled(), contextlib.nullcontext() if dropout else self._without_dropout():
             if packs and (self._window is None or input_ids.shape[1] <= self._window):
-                logits = self._packed_logits(rows, before, pack(input_ids, attention_mask, shared, self._dtype))
+                logits = self._packed_logits(rows, before, pack(input_ids, attention_mask, shared, self.compute_dtype))
             else:
                 inputs = self._mask_inputs(attention_mask)
                 if sees:
@@ -257,7 +256,7 @@ class Policy(nn.Module):
         mask, wanted = torch.ones_like(ids), torch.zeros_like(ids, dtype=torch.bool)
         mask[1, 9:], wanted[:, 5:9] = 0, True
         ids, mask, rows, cols = (x.to(self.device) for x in (ids, mask, *wanted.nonzero(as_tuple=True)))
-        packed = pack(ids, mask, torch.tensor([5, 5, 0]), self._dtype)
+        packed = pack(ids, mask, torch.tensor([5, 5, 0]), self.compute_dtype)
         try:
             ours = self._packed_logits(rows, cols, packed).float()
         except Exception as error:  # whatever a model that does not ask transformers for attention does
@@ -267,7 +266,7 @@ class Policy(nn.Module):
         shown = theirs.isfinite()  # what may never be sampled (places for pictures) is −∞ in both
         theirs, ours = theirs[shown], ours[shown]
         far = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-3))
-        return "" if far <= TOLERANCE.get(self._dtype, 1e-3) else f"its logits would be {far:.1g} of their size off"
+        return "" if far <= self.tolerance else f"its logits would be {far:.1g} of their size off"
 
     def _packed_logits(self, rows: Tensor, cols: Tensor, packed: Packed) -> Tensor:
         """Return logits [target, vocab] at the tokens (rows, cols) of what was packed."""
@@ -288,6 +287,17 @@ class Policy(nn.Module):
     @property
     def _dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What matrix products and attention run in: autocast's type within it, else that of the weights."""
+        kind = self.device.type
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self._dtype
+
+    @property
+    def tolerance(self) -> float:
+        """How far logits of a loop of ours may be from the model's own, relative to the largest, in the trial it has to pass."""
+        return _TOLERANCE.get(self.compute_dtype, 1e-3)
 
     def _again(self) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
         """Contexts of a checkpointed layer's forward and of its second run, on the way back: as it was the first time."""
