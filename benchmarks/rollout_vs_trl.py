@@ -146,10 +146,8 @@ def main() -> int:
     args = parser.parse_args()
     import common
 
-    prompts = {
-        "grpo": [int(length) for length in args.prompts.split(",")],
-        "sft": [PROMPT],
-    }  # sft has prompts of its own
+    # sft has prompts of its own
+    prompts = {"grpo": [int(length) for length in args.prompts.split(",")], "sft": [PROMPT]}
     tiny = [] if args.skip_tiny else ["tiny"]
     cases = [
         (what, name, common.Case(name, "float32", 4, length, 1e-3, 8))

@@ -244,10 +244,8 @@ class FastSampler(BatchedSampler):
             cache: Any = DynamicCache()  # every layer whole: where there is a window, our attention keeps to it
             logits.append(self._logits(ids, counts, past_key_values=cache))
             if not layers:
-                width, dtype = (
-                    int(lengths.max()),
-                    self.policy.compute_dtype,
-                )  # under autocast the cache is wider than that
+                width = int(lengths.max())
+                dtype = self.policy.compute_dtype  # under autocast the cache is wider than that
                 layers = [_buffers((layer.keys, layer.values), len(texts), width, dtype) for layer in cache.layers]
             for buffers, layer in zip(layers, cache.layers, strict=True):
                 for buffer, read in zip(buffers, (layer.keys, layer.values), strict=True):

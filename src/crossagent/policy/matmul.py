@@ -24,13 +24,13 @@ def set_matmul_precision(choice: str, accelerator: str) -> str:
         accelerator: Of the trainer; ``auto`` looks at a CPU alone.
     """
     if choice == "auto":
-        slow = accelerator == "cpu" and torch.backends.mkl.is_available() and not _intel()
+        slow = accelerator == "cpu" and torch.backends.mkl.is_available() and not is_intel()
         choice = "medium" if slow and _error("medium") <= _EXACT * _error("highest") else "highest"
     torch.set_float32_matmul_precision(choice)
     return choice
 
 
-def _intel() -> bool:
+def is_intel() -> bool:
     """Return whether the processor is one of Intel's."""
     try:
         about = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
