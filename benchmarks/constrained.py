@@ -24,18 +24,18 @@ from typing import Any
 
 import torch
 
-from crossagent.evaluation import quiet
+from crossagent.demonstrations.collect import collect
+from crossagent.pipeline.evaluation import quiet
 from crossagent.plugin import Action, SampleRequest, SamplingParams
 from crossagent.policy.config import PolicyConfig, PromptConfig
-from crossagent.policy.constraint import grammars_of
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.recipe import load_recipe, validate
-from crossagent.registry import load_plugins
-from crossagent.rollout.batch import rows_from_demonstrations
-from crossagent.rollout.demos import collect
-from crossagent.spaces import SpaceSet
+from crossagent.recipe.schema import load_recipe, validate
+from crossagent.registry.plugin_set import load_plugins
+from crossagent.sampling.constrained import grammars_of
+from crossagent.sampling.fast import FastSampler
+from crossagent.spaces.base import SpaceSet
+from crossagent.training.batch import rows_from_demonstrations
 from crossagent.training.config import SFTConfig
 from crossagent.training.sft import train_sft
 from crossagent.training.stage import StageRun

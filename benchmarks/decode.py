@@ -47,9 +47,9 @@ import common
 
 from crossagent.plugin import SampleRequest, SamplingParams
 from crossagent.policy.config import PolicyConfig
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.matmul import set_matmul_precision
 from crossagent.policy.model import Policy
+from crossagent.sampling.fast import FastSampler
 
 ROOT = Path(__file__).parents[1]
 BATCH, PROMPT, STEPS = 32, 530, 16

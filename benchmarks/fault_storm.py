@@ -25,7 +25,7 @@ from typing import Any, ClassVar, get_args
 
 import psutil
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.plugin import ActionSpaceSpec, SamplingParams
 from crossagent.rollout.loop import Episode, Timing, play

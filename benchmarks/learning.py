@@ -53,7 +53,7 @@ def main() -> int:
         parser.error(f"--arms: unknown {', '.join(sorted(unknown))}; expected some of {', '.join(ARMS)}")
     args.runs_dir = args.runs_dir.resolve()  # runs name each other by it
 
-    from crossagent.recipe import load_recipe
+    from crossagent.recipe.schema import load_recipe
 
     spaces = list(load_recipe(args.recipe, overrides).spaces)
     common = [*SPARE, f"evaluation.episodes={args.episodes}", f"runs_dir={args.runs_dir}", *overrides]

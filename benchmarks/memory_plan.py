@@ -92,8 +92,8 @@ CASES = [
 
 def predicted(case: Case) -> dict[str, Any]:
     """Return what the model of memory says: bytes in all, phase, items."""
-    from crossagent.planning.memory import Job, Sampling, Scoring, Update, plan
-    from crossagent.planning.shape import shape_of
+    from crossagent.estimate.memory import Job, Sampling, Scoring, Update, plan
+    from crossagent.estimate.shape import shape_of
 
     update = scoring = sampling = None
     if case.stage == "sample":
@@ -152,9 +152,9 @@ def _work(case: Case, directory: Path) -> None:
 
     from crossagent.plugin import SampleRequest, SamplingParams
     from crossagent.policy.config import LoraConfig, PolicyConfig
-    from crossagent.policy.fast_sampler import FastSampler
     from crossagent.policy.model import Policy
-    from crossagent.rollout.batch import rows_from_trajectories
+    from crossagent.sampling.fast import FastSampler
+    from crossagent.training.batch import rows_from_trajectories
     from crossagent.training.config import GRPOConfig, SFTConfig
     from crossagent.training.grpo import train_grpo
     from crossagent.training.sft import train_sft

@@ -18,7 +18,7 @@ import psutil
 
 from crossagent.envs.world import World, WorldConfig
 from crossagent.plugin import Environment
-from crossagent.registry import load_plugins
+from crossagent.registry.plugin_set import load_plugins
 from crossagent_miniwob.browser import close_shared, shared
 from crossagent_miniwob.env import MiniWob
 from crossagent_miniwob.experts.plans import PLANS

@@ -28,10 +28,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from fault_storm import EOT, SAID, SPACE, Letters
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.plugin import SamplingParams
-from crossagent.registry import load_plugins
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.loop import Episode, Timing, play
 from crossagent.testing import ScriptedSampler, ToySuite, faulty_environment
 

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from crossagent.launch import supervise
-from crossagent.pipeline import run_recipe
+from crossagent.pipeline.recipe_run import run_recipe
 from crossagent.rollout.store import load_trajectories, step_file
 from crossagent.training.callbacks import read_metrics
 from crossagent.types import Trajectory
@@ -227,12 +227,12 @@ def costs(work: Path, repeats: int) -> Iterator[dict[str, Any]]:
 
 def _iteration(point: Point, directory: Path) -> tuple[int, dict[str, float]]:
     """Train one iteration and return (parameters, its processor seconds)."""
-    from crossagent.envs.worker import WorkerPool
+    from crossagent.envs.workers.pool import WorkerPool
     from crossagent.envs.world import WorldConfig
     from crossagent.plugin import ActionSpaceSpec
     from crossagent.policy.config import PolicyConfig
-    from crossagent.policy.fast_sampler import FastSampler
     from crossagent.policy.model import Policy
+    from crossagent.sampling.fast import FastSampler
     from crossagent.testing import ToySuite, toy_environment
     from crossagent.training.config import GRPOConfig
     from crossagent.training.grpo import train_grpo
@@ -347,10 +347,10 @@ def modelled(work: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     What the planner does not know is added: every process gets, and unpacks, what all have played.
     """
-    from crossagent.planning.hardware import find
-    from crossagent.planning.shape import shape_of
-    from crossagent.planning.sharding import Sharding
-    from crossagent.planning.steps import DEVICES, Setting, StepTime, Work, calibrated, iteration, modelled_scaling
+    from crossagent.estimate.hardware import find
+    from crossagent.estimate.shape import shape_of
+    from crossagent.estimate.sharding import Sharding
+    from crossagent.estimate.steps import DEVICES, Setting, StepTime, Work, calibrated, iteration, modelled_scaling
 
     own = [row for row in rows if row["what"] == "processes"]
     if not own:

@@ -76,12 +76,12 @@ def main() -> int:
 
     from rich.console import Console
 
-    from crossagent import pipeline
-    from crossagent.recipe import load_recipe, validate
-    from crossagent.registry import load_plugins
-    from crossagent.tracking.mlflow import Tracker
-    from crossagent.tracking.mlflow_sink import Sink
-    from crossagent.tracking.spool import FOLDER, Spool
+    from crossagent.pipeline import recipe_run as pipeline
+    from crossagent.recipe.schema import load_recipe, validate
+    from crossagent.registry.plugin_set import load_plugins
+    from crossagent.tracking.mlflow.outbox import FOLDER, Spool
+    from crossagent.tracking.mlflow.tracker import Tracker
+    from crossagent.tracking.mlflow.writer import Sink
 
     meter, rows = Meter(Tracker, Sink), []
     train = pipeline.train

@@ -25,8 +25,8 @@ from omegaconf import MISSING
 
 from crossagent.cli import build_parser
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, SamplerSpec
-from crossagent.recipe import Recipe
-from crossagent.registry import load_plugins
+from crossagent.recipe.schema import Recipe
+from crossagent.registry.plugin_set import load_plugins
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = Path(__file__).parent / "reference"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from crossagent.pipeline import run_recipe
-from crossagent.registry import load_plugins
+from crossagent.pipeline.recipe_run import run_recipe
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import toy_environment
 
 

@@ -11,13 +11,13 @@ import sys
 
 import lightning
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.policy.config import PromptConfig
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.registry import load_plugins
+from crossagent.registry.plugin_set import load_plugins
+from crossagent.sampling.fast import FastSampler
 from crossagent.testing import toy_environment
 from crossagent.training.config import GRPOConfig
 from crossagent.training.data import RolloutDataModule

@@ -10,18 +10,18 @@ import sys
 
 import lightning
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.demonstrations.collect import collect
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.plugin import SamplingParams
 from crossagent.policy.config import PolicyConfig, PromptConfig
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.registry import load_plugins
-from crossagent.rollout.batch import rows_from_demonstrations
-from crossagent.rollout.demos import collect
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.evaluate import evaluate, evaluation_list
+from crossagent.sampling.fast import FastSampler
 from crossagent.testing import toy_environment
+from crossagent.training.batch import rows_from_demonstrations
 from crossagent.training.config import SFTConfig
 from crossagent.training.data import SFTDataModule
 from crossagent.training.sft import SFTModule

@@ -9,9 +9,9 @@ import re
 import sys
 from pathlib import Path
 
-from crossagent.pipeline import run_recipe
+from crossagent.pipeline.recipe_run import run_recipe
 from crossagent.plugin import Action, ActionSpace, ActionTokenizer, Executor, InvalidAction, carry_out
-from crossagent.registry import load_plugins
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import check_action_space, toy_environment
 
 TEXT = re.compile(r"Stroll: (a|d|here) ([1-9])")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crossagent.training.functions import ESTIMATOR, find_function
+from crossagent.import_path import ESTIMATOR, find_function
 
 ROOT = Path(__file__).parents[1]
 DOC = ROOT / "docs/design/correctness.md"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from crossagent import doctor
-from crossagent.contract import CONTRACT
+from crossagent.plugin_version import CONTRACT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crossagent.plugin import ActionSpaceSpec
-from crossagent.registry import PluginSet
+from crossagent.registry.plugin_set import PluginSet
 from crossagent.testing import check_plugin, toy_environment
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from crossagent.plugin import Action, ActionSpaceSpec, Outcome, carry_out
 from crossagent.policy.config import PolicyConfig, PromptConfig
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.spaces import ActionSpace, ActionTokenizer, Executor
+from crossagent.spaces.base import ActionSpace, ActionTokenizer, Executor
 from crossagent.types import Observation, RawTick, Task
 
 CHATML = (

@@ -15,13 +15,13 @@ import common
 import lightning
 import torch
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.config import PolicyConfig
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.matmul import set_matmul_precision
 from crossagent.policy.model import Policy
-from crossagent.rollout.batch import Row
+from crossagent.sampling.fast import FastSampler
+from crossagent.training.batch import Row
 from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.data import RolloutDataModule, SFTDataModule
 from crossagent.training.grpo import GRPOModule

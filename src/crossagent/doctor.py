@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from crossagent import __version__
-from crossagent.contract import CONTRACT
-from crossagent.registry import load_plugins
+from crossagent.plugin_version import CONTRACT
+from crossagent.registry.plugin_set import load_plugins
 
 _PROBE_S = 1.5
 """A program that does not say its version in this time is listed without one."""

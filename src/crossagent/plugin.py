@@ -19,14 +19,13 @@ from typing import Any, Protocol
 
 import pluggy
 
-from crossagent.chain import ChainSpace
-from crossagent.contract import CONTRACT
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
 from crossagent.envs.bridge import Bridge, BridgeFailed
-from crossagent.envs.failures import WorldLost
 from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
+from crossagent.envs.workers.failures import WorldLost
 from crossagent.errors import Unavailable
-from crossagent.spaces import (
+from crossagent.plugin_version import CONTRACT
+from crossagent.spaces.base import (
     ActionSpace,
     ActionSpaceSpec,
     ActionTokenizer,
@@ -35,6 +34,7 @@ from crossagent.spaces import (
     carry_out,
     lower,
 )
+from crossagent.spaces.chain import ChainSpace
 from crossagent.types import (
     Action,
     Call,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from crossagent.registry import PluginSet
+    from crossagent.registry.plugin_set import PluginSet
     from crossagent.testing import ToyWorld
 
 
@@ -28,7 +28,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, Any]
 @pytest.fixture
 def crossagent_plugins() -> PluginSet:
     """The installed plugins, as ``crossagent plugins`` lists them."""
-    from crossagent.registry import load_plugins
+    from crossagent.registry.plugin_set import load_plugins
 
     return load_plugins()
 

@@ -169,7 +169,7 @@ class Turn:
     allowed: tuple[TokenSet, ...] = ()
     """Constrained decoding: per response token the ids that could be drawn there; () no constraint at all. Log-probs are under
     the same constraint. Not kept in files: it follows from the grammar, the ids and the token limit
-    (:func:`crossagent.policy.constraint.allowed_tokens`)."""
+    (:func:`crossagent.sampling.constrained.allowed_tokens`)."""
     observation: str = ""
     """The observation's text before this turn; for people."""
     text: str = ""

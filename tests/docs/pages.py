@@ -31,7 +31,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossagent.recipe import load_recipe
+from crossagent.recipe.schema import load_recipe
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "src", *sorted(ROOT.glob("plugins/*/src"))]

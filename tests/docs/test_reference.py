@@ -15,8 +15,8 @@ import pytest
 import crossagent.demonstrations
 import crossagent.plugin
 import crossagent.testing
-from crossagent.compose import plain
-from crossagent.recipe import load_recipe
+from crossagent.recipe.compose import plain
+from crossagent.recipe.schema import load_recipe
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -123,9 +123,9 @@ class Derived(Base):
 
 def test_every_name_of_the_contract_is_in_the_reference() -> None:
     public = {f"crossagent.plugin.{name}" for name in crossagent.plugin.__all__}
-    public -= {"crossagent.plugin.CONTRACT"}  # a value of crossagent.contract, which says what changed
+    public -= {"crossagent.plugin.CONTRACT"}  # a value of crossagent.plugin_version, which says what changed
     public |= {f"crossagent.demonstrations.{name}" for name in crossagent.demonstrations.__all__}
-    assert public | {"crossagent.contract.CONTRACT"} == NAMED["plugin.md"]
+    assert public | {"crossagent.plugin_version.CONTRACT"} == NAMED["plugin.md"]
 
 
 def test_every_name_for_tests_is_in_the_reference() -> None:

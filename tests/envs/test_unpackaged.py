@@ -12,10 +12,10 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SCRIPT = '''
 from dataclasses import replace
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.plugin import Call
-from crossagent.registry import PluginSet
+from crossagent.registry.plugin_set import PluginSet
 from crossagent.testing import GenericSpace, ToySuite, ToyWorld, toy_environment
 from crossagent.testing.toy_tasks import SkillsExpert
 
@@ -62,7 +62,7 @@ def test_a_config_of_names_is_pickled_as_plain_data(monkeypatch: pytest.MonkeyPa
 
     import cloudpickle
 
-    from crossagent.envs.process import dump_config
+    from crossagent.envs.workers.process import dump_config
     from crossagent.envs.world import WorldConfig
     from crossagent.testing import toy_environment
 

@@ -17,7 +17,7 @@ from crossagent.plugin import SampleRequest, SamplingParams
 from crossagent.policy.config import PolicyConfig
 from crossagent.policy.kernels import compile_layers, use_liger
 from crossagent.policy.model import Policy
-from crossagent.policy.sampler import GenerateSampler
+from crossagent.sampling.base import GenerateSampler
 
 IDS = torch.arange(7, 39).reshape(2, 16)
 MASK = torch.ones_like(IDS)

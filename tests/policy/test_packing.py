@@ -12,8 +12,8 @@ from torch import Tensor
 from crossagent.policy.config import LoraConfig
 from crossagent.policy.model import Policy, make_reference
 
+from ..sampling.test_turns import qwen2_vl
 from .conftest import tiny_policy
-from .test_turns import qwen2_vl
 
 MODELS = ["scratch-0.1m", "gpt2", "qwen2", "qwen3", "gemma3", "qwen2_vl"]
 BEGINNING = 21

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossagent.errors import RecipeError
+from crossagent.policy.chat_template import chat_segments, end_of_turn_id
 from crossagent.policy.config import PromptConfig
 from crossagent.policy.prompt import PromptFormat
-from crossagent.policy.template import chat_segments, end_of_turn_id
 from crossagent.policy.tokenizer import train_tokenizer
 
 from .conftest import OBSERVATION, RESPONSES, TEXTS

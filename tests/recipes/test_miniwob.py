@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crossagent.plugin import Unavailable
-from crossagent.registry import load_plugins
+from crossagent.registry.plugin_set import load_plugins
 from crossagent_miniwob.suite import suite
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ import pytest
 from crossagent.errors import RecipeError, TaskError, Unavailable
 from crossagent.estimate import estimate
 from crossagent.policy.model import Policy
-from crossagent.recipe import Plan, load_recipe, validate
-from crossagent.registry import load_plugins
+from crossagent.recipe.schema import Plan, load_recipe, validate
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.store import load_trajectories
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.plugin import ActionSpaceSpec, SampleRequest
 from crossagent.testing import ScriptedSampler, faulty_environment, toy_environment

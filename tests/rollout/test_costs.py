@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.plugin import SamplingParams
 from crossagent.rollout.evaluate import evaluate_experts
 from crossagent.rollout.loop import Episode, play
-from crossagent.spaces import CostRule
+from crossagent.spaces.base import CostRule
 from crossagent.testing import ToySuite
 from crossagent.types import Trajectory, Turn
 

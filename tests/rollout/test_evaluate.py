@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.errors import TaskError
 from crossagent.plugin import SamplingParams
 from crossagent.rollout.evaluate import aggregate, evaluate, evaluate_experts, evaluation_list, wilson

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import SamplingParams
 from crossagent.rollout.loop import CUT, Episode, Timing, groups_of, play, space_openings
@@ -50,7 +50,7 @@ def test_trajectories_are_the_same_with_no_one_and_two_workers_and_with_few_worl
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'crossagent[ray]'")
 def test_trajectories_are_the_same_through_ray(toy, prompt, whimsical):
-    from crossagent.envs.ray_pool import RayPool
+    from crossagent.envs.workers.ray_pool import RayPool
 
     played = []
     for kind, schedule in ((WorkerPool, "halves"), (RayPool, "halves"), (RayPool, "async")):

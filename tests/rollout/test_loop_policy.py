@@ -2,9 +2,9 @@
 
 import pytest
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.demonstrations.collect import collect
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.plugin import SamplingParams
-from crossagent.rollout.demos import collect
 from crossagent.rollout.loop import Episode, play
 from crossagent.testing import ToySuite
 
@@ -51,7 +51,7 @@ def episodes(spaces):
 
 @pytest.mark.parametrize("spaces", [ALL, ("gui",)])
 def test_a_model_plays_the_same_with_any_number_of_workers(make_format, spaces):
-    from crossagent.policy.sampler import GenerateSampler
+    from crossagent.sampling.base import GenerateSampler
 
     config, policy, prompt = make_format
     played = []

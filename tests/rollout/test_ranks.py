@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.demonstrations.collect import collect
+from crossagent.distributed import Ranks
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import SamplingParams
-from crossagent.rollout.demos import collect
 from crossagent.rollout.evaluate import evaluate, evaluate_experts, evaluation_list
 from crossagent.rollout.loop import Episode, play
 from crossagent.rollout.ranks import ALONE
 from crossagent.seeding import derive
 from crossagent.testing import ToySuite
-from crossagent.training.ranks import Ranks
 from crossagent.types import StopReason
 
 ALL = ("api", "gui", "control")

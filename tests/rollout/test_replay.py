@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from crossagent.cli import main
-from crossagent.compose import to_yaml
 from crossagent.plugin import SamplingParams
-from crossagent.recipe import Plan, load_recipe, validate
-from crossagent.registry import load_plugins
+from crossagent.recipe.compose import to_yaml
+from crossagent.recipe.schema import Plan, load_recipe, validate
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.loop import Episode, play
 from crossagent.rollout.replay import Difference
 from crossagent.rollout.store import load_trajectories, save_trajectories, step_file
@@ -36,7 +36,7 @@ def plan_of(directory: Path, world: str) -> Plan:
 def run(request, tmp_path, monkeypatch, prompt, whimsical):
     """A run directory with one step of six trajectories."""
     installed = load_plugins().with_(environment=toy_environment())
-    monkeypatch.setattr("crossagent.registry.load_plugins", lambda: installed)
+    monkeypatch.setattr("crossagent.registry.plugin_set.load_plugins", lambda: installed)
     plan = plan_of(tmp_path, request.param)
     tasks = plan.training_tasks
     spaces = ("api", "gui", "control")

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossagent.demonstrations.collect import load_demonstrations
 from crossagent.errors import DataError
 from crossagent.rollout import store
-from crossagent.rollout.demos import load_demonstrations
 from crossagent.rollout.store import (
     images_file,
     load_meta,

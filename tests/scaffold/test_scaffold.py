@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec
-from crossagent.registry import PluginSet, load_plugins
+from crossagent.registry.plugin_set import PluginSet, load_plugins
 from crossagent.scaffold import ScaffoldError, new_package
 from crossagent.testing import check_plugin, toy_environment
 

@@ -142,7 +142,7 @@ def test_a_policy_with_the_space_is_exported(python: Path, run: Path, tmp_path: 
 
 @pytest.mark.slow
 def test_crossagent_loads_without_the_stranger_too() -> None:
-    from crossagent.registry import load_plugins
+    from crossagent.registry.plugin_set import load_plugins
 
     assert "talk" not in load_plugins().spaces
 

@@ -11,7 +11,7 @@ import pytest
 
 from crossagent.envs.interfaces import SkillSpec
 from crossagent.plugin import Action, ActionSpace, Call, EnvironmentSpec, InvalidAction, Outcome, RawTick, SamplerSpec
-from crossagent.registry import PluginError, PluginSet, load_plugins
+from crossagent.registry.plugin_set import PluginError, PluginSet, load_plugins
 from crossagent.testing import (
     GrammarSampler,
     ToySuite,

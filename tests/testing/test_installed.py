@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crossagent.registry import load_plugins
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import check_plugin
 
 

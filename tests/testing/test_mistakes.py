@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import pytest
 
-from crossagent.contract import CONTRACT
 from crossagent.errors import PluginError
-from crossagent.registry import PluginSet, load_plugins
+from crossagent.plugin_version import CONTRACT
+from crossagent.registry.plugin_set import PluginSet, load_plugins
 from crossagent.scaffold import Kind, new_package
 from crossagent.testing import check_plugin
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crossagent.plugin import EnvironmentSpec, Unavailable
-from crossagent.registry import PluginSet, load_plugins
+from crossagent.registry.plugin_set import PluginSet, load_plugins
 from crossagent.testing import ToyWorld, check_plugin, toy_environment
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

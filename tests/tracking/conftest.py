@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # tracking_kit.py, shared by the
 
 from tracking_kit import FakeMlflow
 
-from crossagent.tracking import sender
+from crossagent.tracking.mlflow import sender
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from crossagent import pipeline
 from crossagent.errors import RecipeError
-from crossagent.recipe import Plan, load_recipe, validate
-from crossagent.registry import load_plugins
+from crossagent.pipeline import recipe_run as pipeline
+from crossagent.recipe.schema import Plan, load_recipe, validate
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import toy_environment
 from crossagent.tracking.listeners import Listeners
 from crossagent.training.callbacks import read_metrics

@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from training_kit import SPACES, stage, toy_pool, toy_prompt, toy_tasks
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.demonstrations.collect import collect
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.policy import checkpoint
 from crossagent.policy.config import LoraConfig, PolicyConfig
 from crossagent.policy.model import Policy
-from crossagent.policy.sampler import GenerateSampler
-from crossagent.rollout.batch import rows_from_demonstrations
-from crossagent.rollout.demos import collect
+from crossagent.sampling.base import GenerateSampler
 from crossagent.training import resume
+from crossagent.training.batch import rows_from_demonstrations
 from crossagent.training.config import GRPOConfig, SFTConfig, StrlConfig
 from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.sft import train_sft

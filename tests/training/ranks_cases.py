@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from crossagent.training.ranks import Ranks
+from crossagent.distributed import Ranks
 
 
 def talk() -> dict[str, Any]:

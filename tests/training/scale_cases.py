@@ -26,16 +26,16 @@ from training_kit import (
     toy_tasks,
 )
 
+from crossagent.distributed import Ranks
 from crossagent.envs.images import png
 from crossagent.errors import StageInterrupted
 from crossagent.policy.config import LoraConfig, PolicyConfig
 from crossagent.policy.model import Policy
-from crossagent.policy.sampler import GenerateSampler
-from crossagent.rollout.batch import Row
+from crossagent.sampling.base import GenerateSampler
+from crossagent.training.batch import Row
 from crossagent.training.callbacks import MetricsWriter, read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.grpo import GRPOModule, train_grpo
-from crossagent.training.ranks import Ranks
 from crossagent.training.resume import row_of
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource

@@ -11,16 +11,16 @@ import pytest
 import torch
 from training_kit import SPACES, stage, toy_pool, toy_prompt, toy_tasks
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.demonstrations.collect import collect
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.plugin import SamplingParams
 from crossagent.policy.config import PolicyConfig
-from crossagent.policy.constraint import allowed_tokens
-from crossagent.policy.fast_sampler import FastSampler
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.rollout.demos import collect
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.rollout.store import load_trajectories, save_trajectories
+from crossagent.sampling.constrained import allowed_tokens
+from crossagent.sampling.fast import FastSampler
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, RelabelConfig, StrlConfig
 from crossagent.training.grpo import train_grpo

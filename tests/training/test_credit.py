@@ -7,10 +7,11 @@ import torch
 from training_kit import WordSource, stage, tiny_policy
 
 from crossagent.errors import DataError
-from crossagent.rollout.credit import TurnCredit, credit_file, credits_of, load_credits, save_credits
+from crossagent.rollout.credit import TurnCredit, credit_file, load_credits, save_credits
 from crossagent.rollout.store import save_trajectories
 from crossagent.training.config import GRPOConfig
 from crossagent.training.grpo import train_grpo
+from crossagent.training.scoring import credits_of
 
 
 @pytest.fixture(params=[False, True], ids=["a row a turn", "one row"])
@@ -67,7 +68,7 @@ def test_every_trained_token_has_the_numbers_that_its_loss_is_made_of(told):
 def test_forced_tokens_do_not_train(told):
     from dataclasses import replace
 
-    from crossagent.rollout.batch import rows_from_trajectories
+    from crossagent.training.batch import rows_from_trajectories
 
     (trajectory, *_), _, _ = told
     turn = replace(trajectory.turns[0], forced=1)

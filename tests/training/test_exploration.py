@@ -14,16 +14,16 @@ import torch
 from training_kit import SPACES, same_weights, stage, toy_pool, toy_prompt, toy_tasks, weights
 
 from crossagent.algorithms import group_advantages
+from crossagent.demonstrations.collect import collect
 from crossagent.envs.recording import Demonstration
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.errors import RecipeError
 from crossagent.policy.config import PolicyConfig
 from crossagent.policy.model import Policy
-from crossagent.policy.sampler import GenerateSampler
-from crossagent.rollout.batch import rows_from_demonstrations, rows_from_trajectories
-from crossagent.rollout.demos import collect
 from crossagent.rollout.explore import draw_space, explored_turn, header_logprobs
 from crossagent.rollout.store import load_trajectories, save_trajectories
+from crossagent.sampling.base import GenerateSampler
+from crossagent.training.batch import rows_from_demonstrations, rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig, StrlConfig
 from crossagent.training.grpo import GRPOModule, exploration_weights, train_grpo

@@ -9,10 +9,10 @@ from training_kit import WordSource, same_weights, stage, timeless, tiny_policy,
 
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.config import LoraConfig
-from crossagent.policy.masking import token_set
 from crossagent.policy.model import Policy, make_reference
-from crossagent.policy.sampler import choose, uniforms
-from crossagent.rollout.batch import rows_from_trajectories
+from crossagent.policy.token_sets import token_set
+from crossagent.sampling.base import choose, uniforms
+from crossagent.training.batch import rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.grpo import GRPOModule, train_grpo

@@ -10,14 +10,14 @@ import pytest
 import torch
 from training_kit import WordSource, stage, tiny_policy
 
+from crossagent import import_path
 from crossagent.algorithms import ADVANTAGES, LOSSES, clipped_loss, trajectory_advantages
 from crossagent.errors import CrossAgentError, RecipeError
+from crossagent.import_path import ESTIMATOR, LOSS, find_function
 from crossagent.policy.model import Policy, make_reference
-from crossagent.rollout.batch import rows_from_trajectories
-from crossagent.training import functions
+from crossagent.training.batch import rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import ESTIMATORS, GRPOConfig
-from crossagent.training.functions import ESTIMATOR, LOSS, find_function
 from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.sources import Played, live_trajectories, trained_trajectories, turn_rewards
 from crossagent.training.totals import Totals
@@ -118,7 +118,7 @@ def test_a_module_that_fails_while_it_is_imported_is_named(tmp_path: Path, monke
     (tmp_path / "broken_credit.py").write_text("raise RuntimeError('no licence')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RecipeError, match=r"cannot import broken_credit \(RuntimeError: no licence\)"):
-        functions.find_function("broken_credit:estimate", {}, ESTIMATOR)
+        import_path.find_function("broken_credit:estimate", {}, ESTIMATOR)
 
 
 def test_what_does_not_train_enters_no_statistic_of_the_batch(policy: Policy, played: Played) -> None:

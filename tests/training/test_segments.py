@@ -10,14 +10,14 @@ import pytest
 import torch
 from training_kit import PLAN, SPECS, PlanSpace, stage, toy_pool, toy_prompt, toy_tasks
 
+from crossagent.demonstrations.collect import collect, load_demonstrations, save_demonstrations
 from crossagent.envs.recording import Demonstration
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.policy.config import PolicyConfig
 from crossagent.policy.model import Policy
-from crossagent.policy.sampler import GenerateSampler
-from crossagent.rollout.batch import Row, rows_from_demonstrations, rows_from_trajectories
-from crossagent.rollout.demos import collect, load_demonstrations, save_demonstrations
 from crossagent.rollout.segments import token_segments
+from crossagent.sampling.base import GenerateSampler
+from crossagent.training.batch import Row, rows_from_demonstrations, rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.grpo import GRPOModule, train_grpo

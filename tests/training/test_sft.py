@@ -5,13 +5,13 @@ import pytest
 import torch
 from training_kit import rows_of, same_weights, stage, timeless, tiny_policy, weights
 
+from crossagent.distributed import Ranks
 from crossagent.errors import StageInterrupted
 from crossagent.policy.config import LoraConfig
 from crossagent.policy.model import Policy
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import SFTConfig
 from crossagent.training.data import SFTSchedule
-from crossagent.training.ranks import Ranks
 from crossagent.training.sft import train_sft
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from training_kit import SPACES, toy_pool, toy_tasks
 
+from crossagent.demonstrations.collect import collect
 from crossagent.envs.recording import Demonstration
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.errors import RecipeError
 from crossagent.plugin import SamplingParams
-from crossagent.rollout.demos import collect
 from crossagent.testing import ScriptedSampler
 from crossagent.training.config import RelabelConfig, StrlConfig
 from crossagent.training.relabel import balanced, relabel

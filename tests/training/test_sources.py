@@ -7,19 +7,19 @@ import pytest
 import torch
 from training_kit import SPACES, SPECS, same_weights, stage, timeless, toy_pool, toy_prompt, toy_tasks, weights
 
+from crossagent.demonstrations.collect import collect, load_demonstrations, save_demonstrations
 from crossagent.envs.recording import Demonstration
-from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.envs.workers.pool import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction, WorldConfig
 from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.plugin import SamplingParams
 from crossagent.policy.config import PolicyConfig
 from crossagent.policy.matmul import is_intel
 from crossagent.policy.model import Policy
-from crossagent.policy.sampler import GenerateSampler
-from crossagent.rollout.batch import rows_from_demonstrations, rows_from_trajectories
-from crossagent.rollout.demos import collect, load_demonstrations, save_demonstrations
 from crossagent.rollout.evaluate import evaluate, evaluation_list
+from crossagent.sampling.base import GenerateSampler
 from crossagent.testing import faulty_environment
+from crossagent.training.batch import rows_from_demonstrations, rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import GRPOConfig, RelabelConfig, SFTConfig, StrlConfig
 from crossagent.training.grpo import GRPOModule, train_grpo

@@ -15,7 +15,7 @@ import torch
 from training_kit import WordSource, tiny_policy
 
 from crossagent.policy.model import Policy, make_reference
-from crossagent.rollout.batch import rows_from_trajectories
+from crossagent.training.batch import rows_from_trajectories
 from crossagent.training.config import GRPOConfig
 from crossagent.training.grpo import GRPOModule, Scored
 from crossagent.training.sources import Played

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.plugin import ActionSpaceSpec, ChainSpace, SampleRequest, SamplingParams
 from crossagent.policy.config import LoraConfig, PolicyConfig, PromptConfig
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.policy.sampler import GenerateSampler
-from crossagent.rollout.batch import Row, rows_from_trajectories
+from crossagent.sampling.base import GenerateSampler
 from crossagent.seeding import derive
 from crossagent.testing import ToySuite, toy_environment
+from crossagent.training.batch import Row, rows_from_trajectories
 from crossagent.training.sources import Played, turn_rewards
 from crossagent.training.stage import StageRun
 from crossagent.types import StopReason, Trajectory, Turn

@@ -34,9 +34,9 @@ def run(browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real run, tracked in its own SQLite file."""
     from rich.console import Console
 
-    from crossagent import pipeline
-    from crossagent.recipe import load_recipe, validate
-    from crossagent.registry import load_plugins
+    from crossagent.pipeline import recipe_run as pipeline
+    from crossagent.recipe.schema import load_recipe, validate
+    from crossagent.registry.plugin_set import load_plugins
     from crossagent.testing import toy_environment
 
     directory = tmp_path_factory.mktemp("tracked")

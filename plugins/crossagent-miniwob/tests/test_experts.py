@@ -14,7 +14,7 @@ LEVELS = {"api": "skills", "gui": "pointer", "control": "control"}
 def play():
     """Play an episode by an expert through a space, as demonstrations are recorded."""
     from crossagent.envs.world import World, WorldConfig
-    from crossagent.registry import load_plugins
+    from crossagent.registry.plugin_set import load_plugins
 
     try:
         chromium()

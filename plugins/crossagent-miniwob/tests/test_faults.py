@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.envs.world import WorldConfig
 from crossagent.plugin import WorldLost
-from crossagent.registry import load_plugins
+from crossagent.registry.plugin_set import load_plugins
 from crossagent_miniwob import browser
 from crossagent_miniwob.browser import BrowserFailed, close_shared
 

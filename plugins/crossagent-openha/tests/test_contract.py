@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 from crossagent.plugin import ActionSpaceSpec
-from crossagent.registry import load_plugins
+from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import ToySuite, ToyWorld, check_action_space, check_plugin, toy_environment
 from crossagent.testing.space_case import some_tasks
 from crossagent_craftworld.ceilings import measure

@@ -15,7 +15,7 @@ from PIL import Image
 
 from crossagent.cli import main
 from crossagent.demonstrations import DataError
-from crossagent.pipeline import run_recipe
+from crossagent.pipeline.recipe_run import run_recipe
 from crossagent_openha import prompts
 
 RECIPE = """

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck
-from crossagent.envs.failures import check_acted, check_started
 from crossagent.envs.images import png
 from crossagent.envs.recording import MIXED, Demonstration, DemoTurn, order_of_choice, with_feedback
+from crossagent.envs.workers.failures import check_acted, check_started
 from crossagent.errors import PluginError
-from crossagent.spaces import ActionSpace, ActionSpaceSpec, CostRule, SpaceSet
+from crossagent.spaces.base import ActionSpace, ActionSpaceSpec, CostRule, SpaceSet
 from crossagent.types import Action, Call, Event, InvalidAction, Observation, RawTick, StopReason, Task
 
 _KEEP_SPACE = 0.5

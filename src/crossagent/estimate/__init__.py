@@ -13,15 +13,15 @@ from typing import Any
 
 from crossagent.errors import RecipeError
 from crossagent.estimate.advice import advice
+from crossagent.estimate.hardware import Hardware
 from crossagent.estimate.inputs import hardware_of, job_of, policy_shape, setting_of, sharding_of, time_of
+from crossagent.estimate.memory import GIB, MemoryPlan, plan
 from crossagent.estimate.rates import measured
+from crossagent.estimate.shape import ModelShape
+from crossagent.estimate.sharding import Sharding
+from crossagent.estimate.steps import Rates, StepTime
 from crossagent.estimate.text import count, duration, gib
-from crossagent.planning.hardware import Hardware
-from crossagent.planning.memory import GIB, MemoryPlan, plan
-from crossagent.planning.shape import ModelShape
-from crossagent.planning.sharding import Sharding
-from crossagent.planning.steps import Rates, StepTime
-from crossagent.recipe import Plan, Recipe
+from crossagent.recipe.schema import Plan, Recipe
 
 PROCESS = 700 * 2**20
 """Resident memory of a training process before it has a model: torch, transformers, Lightning (benchmarks/memory_plan.py)."""

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from crossagent.estimate.hardware import Hardware
 from crossagent.estimate.inputs import config_of, job_of, rows_at_once
+from crossagent.estimate.memory import plan
+from crossagent.estimate.shape import ModelShape
+from crossagent.estimate.sharding import Sharding
 from crossagent.estimate.text import gib
-from crossagent.planning.hardware import Hardware
-from crossagent.planning.memory import plan
-from crossagent.planning.shape import ModelShape
-from crossagent.planning.sharding import Sharding
 from crossagent.policy.config import LoraConfig
-from crossagent.recipe import Recipe
+from crossagent.recipe.schema import Recipe
 from crossagent.training.config import GRPOConfig
 
 

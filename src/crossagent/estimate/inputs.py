@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from crossagent.errors import RecipeError
-from crossagent.planning.hardware import GB, Hardware, find
-from crossagent.planning.memory import GIB, Job, Sampling, Scoring, Update
-from crossagent.planning.shape import ModelShape, shape_of
-from crossagent.planning.sharding import Sharding
-from crossagent.planning.steps import Rates, Setting, StepTime, Work, iteration, supervised_step
+from crossagent.estimate.hardware import GB, Hardware, find
+from crossagent.estimate.memory import GIB, Job, Sampling, Scoring, Update
+from crossagent.estimate.shape import ModelShape, shape_of
+from crossagent.estimate.sharding import Sharding
+from crossagent.estimate.steps import Rates, Setting, StepTime, Work, iteration, supervised_step
 from crossagent.policy.config import SCRATCH
-from crossagent.recipe import Recipe
+from crossagent.recipe.schema import Recipe
 from crossagent.training.config import GRPOConfig, SFTConfig
 
 KEPT = 2 * GIB

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossagent.errors import RecipeError
+from crossagent.estimate.hardware import Hardware
 from crossagent.estimate.inputs import config_of, policy_shape, response_tokens, setting_of, sharding_of, work_of
-from crossagent.planning.hardware import Hardware
-from crossagent.planning.steps import Rates, calibrated
-from crossagent.recipe import RECIPE_FILE, load_recipe
+from crossagent.estimate.steps import Rates, calibrated
+from crossagent.recipe.schema import RECIPE_FILE, load_recipe
 from crossagent.training.config import GRPOConfig
 
 

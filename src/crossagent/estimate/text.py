@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossagent.planning.memory import GIB
+from crossagent.estimate.memory import GIB
 
 
 def gib(size: float) -> str:

@@ -29,7 +29,7 @@ SCRATCH: dict[str, ScratchSize] = {
 """Presets of ``policy.model``; the names give the parameters with a vocabulary of about 1,000."""
 
 SEEING = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-"""Values of a config's ``model_type`` whose policies see pictures (:mod:`crossagent.policy.pictures`)."""
+"""Values of a config's ``model_type`` whose policies see pictures (:mod:`crossagent.policy.images`)."""
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
 STYLES = ("compact", "chat")

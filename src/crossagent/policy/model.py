@@ -24,13 +24,13 @@ from transformers.utils import logging as transformers_logging
 
 from crossagent import __version__
 from crossagent.errors import CheckpointError, RecipeError
-from crossagent.policy import checkpoint, sources
+from crossagent.policy import checkpoint, loading
+from crossagent.policy.chat_template import end_of_turn_id
 from crossagent.policy.config import SCRATCH, LoraConfig, PolicyConfig
+from crossagent.policy.images import Pictures
 from crossagent.policy.kernels import compiled
-from crossagent.policy.masking import Allowed, masked
 from crossagent.policy.packing import Packed, pack, packed_attention
-from crossagent.policy.pictures import Pictures
-from crossagent.policy.template import end_of_turn_id
+from crossagent.policy.token_sets import Allowed, masked
 
 log = logging.getLogger(__name__)
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
@@ -110,24 +110,24 @@ class Policy(nn.Module):
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(seed)
             if config.model in SCRATCH:
-                model, tokenizer, source = sources.from_scratch(config, texts, special_tokens)
+                model, tokenizer, source = loading.from_scratch(config, texts, special_tokens)
             elif (directory / checkpoint.MANIFEST).is_file() or checkpoint.recoverable(directory):
                 return _continue(cls.load(directory), config, special_tokens)
             elif directory.is_dir():
-                model, tokenizer, source = sources.from_directory(directory, config, texts, special_tokens)
+                model, tokenizer, source = loading.from_directory(directory, config, texts, special_tokens)
             elif directory.suffix == ".gguf" and directory.is_file():
-                model, tokenizer, source = sources.from_gguf(directory.parent, directory.name, config)
-            elif sources.looks_like_path(config.model):
+                model, tokenizer, source = loading.from_gguf(directory.parent, directory.name, config)
+            elif loading.looks_like_path(config.model):
                 raise RecipeError(
                     f"policy.model: no directory {config.model!r}; expected a preset, model or checkpoint"
                 )
             else:
-                model, tokenizer, source = sources.from_hub(config)
-            new_ids = sources.add_tokens(model, tokenizer, special_tokens)
+                model, tokenizer, source = loading.from_hub(config)
+            new_ids = loading.add_tokens(model, tokenizer, special_tokens)
             stored = directory if directory.is_dir() else source
             pictures = Pictures.of(model, tokenizer, stored, config.max_pixels, config.revision)
             if config.lora is not None:
-                model = sources.with_lora(model, config.lora, new_ids)
+                model = loading.with_lora(model, config.lora, new_ids)
         return cls(model, tokenizer, config, source, pictures)
 
     @property
@@ -436,23 +436,23 @@ class Policy(nn.Module):
         lora = stored.pop("lora", None)
         config = PolicyConfig(**stored, lora=LoraConfig(**lora) if lora else None)
         with torch.random.fork_rng(devices=[]), _quiet():
-            tokenizer = sources.stored_tokenizer(directory)
+            tokenizer = loading.stored_tokenizer(directory)
             base: Any
             if config.lora is None:
-                model: Any = sources.load_weights(directory, config)
+                model: Any = loading.load_weights(directory, config)
                 base = model
             else:
                 from peft import PeftModel
 
                 source = meta.get("source")
                 try:
-                    base = sources.base_model(config, directory, source)
+                    base = loading.base_model(config, directory, source)
                 except (OSError, RecipeError) as error:
                     raise CheckpointError(
                         f"checkpoint {directory}: its adapters go on top of {source!r}, which cannot be loaded: {error}. "
                         "Put that model back, or use a checkpoint exported with its base."
                     ) from error
-                sources.resize(base, len(tokenizer))
+                loading.resize(base, len(tokenizer))
                 model = PeftModel.from_pretrained(base, str(directory), is_trainable=True)
             pictures = Pictures.of(base, tokenizer, directory, config.max_pixels)
         return cls(model, tokenizer, config, meta.get("source"), pictures)
@@ -550,10 +550,10 @@ def _continue(policy: Policy, config: PolicyConfig, special_tokens: Sequence[str
         if policy.config.lora == config.lora and not missing:
             return policy
         policy = policy.merged()
-    new_ids = sources.add_tokens(policy.model, policy.tokenizer, special_tokens)
+    new_ids = loading.add_tokens(policy.model, policy.tokenizer, special_tokens)
     if config.lora is None:
         return policy
-    model = sources.with_lora(policy.model, config.lora, new_ids)
+    model = loading.with_lora(policy.model, config.lora, new_ids)
     return Policy(model, policy.tokenizer, replace(policy.config, lora=config.lora), None, policy.pictures)
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from crossagent.policy.chat_template import COMPACT_TASK, chat_segments, compact_segments
 from crossagent.policy.config import PromptConfig
-from crossagent.policy.template import COMPACT_TASK, chat_segments, compact_segments
-from crossagent.spaces import union
+from crossagent.spaces.base import union
 
 if TYPE_CHECKING:
-    from crossagent.policy.pictures import Pictures
+    from crossagent.policy.images import Pictures
 
 _TASK = "You act in a world, one action per turn."
 _CACHE = 50_000

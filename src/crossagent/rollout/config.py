@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
-from crossagent.declarations import BUILT_IN_SAMPLERS
 from crossagent.errors import RecipeError, lookup
 from crossagent.policy.config import VllmOptions
+from crossagent.registry.loading import BUILT_IN_SAMPLERS
 
 Pool = Literal["processes", "ray"]
-"""Where the workers of the worlds are; see :mod:`crossagent.envs.worker` and :mod:`crossagent.envs.ray_pool`."""
+"""Where the workers of the worlds are; see :mod:`crossagent.envs.workers.pool` and :mod:`crossagent.envs.workers.ray_pool`."""
 POOLS: tuple[Pool, ...] = get_args(Pool)
 Schedule = Literal["halves", "lockstep", "async"]
 """Who is sampled when; see :mod:`crossagent.rollout.loop`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossagent.envs.recording import MIXED, Demonstration
-from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.envs.workers.pool import EnvFailure, WorkerPool
 from crossagent.errors import TaskError
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.loop import Episode, PromptLike, play

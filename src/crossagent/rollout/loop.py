@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from crossagent.envs.images import png
-from crossagent.envs.worker import Call, EnvFailure, Job, WorkerPool
+from crossagent.envs.workers.pool import Call, EnvFailure, Job, WorkerPool
 from crossagent.envs.world import Acted
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
@@ -28,7 +28,7 @@ from crossagent.rollout.explore import draw_space, header_logprobs
 from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive
-from crossagent.spaces import CostRule
+from crossagent.spaces.base import CostRule
 from crossagent.types import Group, Observation, StopReason, Task, Trajectory, Turn
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Timing:
     retried: int = 0
     """Episodes begun again."""
     faults: Counter[str] = field(default_factory=Counter)
-    """Failed attempts by whose fault it was; see :mod:`crossagent.envs.failures`."""
+    """Failed attempts by whose fault it was; see :mod:`crossagent.envs.workers.failures`."""
 
 
 class _Live:

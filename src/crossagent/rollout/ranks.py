@@ -1,4 +1,4 @@
-"""Several processes that play together, as far as playing needs to know: :class:`crossagent.training.ranks.Ranks` is one."""
+"""Several processes that play together, as far as playing needs to know: :class:`crossagent.distributed.Ranks` is one."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from crossagent.envs.images import png
-from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.envs.workers.pool import EnvFailure, WorkerPool
 from crossagent.envs.world import Acted, Replayed
 from crossagent.rollout.loop import CUT
-from crossagent.spaces import CostRule
+from crossagent.spaces.base import CostRule
 from crossagent.types import Event, Observation, StopReason, Task, Trajectory, Turn
 
 _AT_ONCE = 256

@@ -19,7 +19,7 @@ from typing import Literal
 from crossagent.envs.recording import MIXED
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import CONTRACT
-from crossagent.registry import PluginSet, clashing_header
+from crossagent.registry.plugin_set import PluginSet, clashing_header
 
 Kind = Literal["space", "environment"]
 _LONGEST = 32

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from crossagent.plugin import ActionSpace, Environment, EnvironmentSpec, Sampler, TaskSuite, Unavailable
-from crossagent.registry import PluginSet, load_plugins
+from crossagent.registry.plugin_set import PluginSet, load_plugins
 from crossagent.testing.environment_case import EnvironmentCase, environment_case
 from crossagent.testing.environment_checks import ENVIRONMENT_RULES
 from crossagent.testing.findings import Finding, Rule, run_rules

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from crossagent.errors import CrossAgentError, PluginError, did_you_mean
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, Unavailable
-from crossagent.registry import PluginSet, check_pairing, clashing_header
+from crossagent.registry.plugin_set import PluginSet, check_pairing, clashing_header
 from crossagent.testing.environment_checks import check_environment
 from crossagent.testing.findings import Finding
 from crossagent.testing.space_case import some_tasks

@@ -12,8 +12,8 @@ from typing import Any
 import lightning
 import torch
 
+from crossagent.distributed import Ranks
 from crossagent.policy import checkpoint
-from crossagent.training.ranks import Ranks
 from crossagent.training.resume import row_of
 from crossagent.training.stage import StageRun
 

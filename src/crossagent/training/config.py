@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from crossagent.errors import RecipeError, lookup
+from crossagent.import_path import ESTIMATOR, LOSS, check_name, find_function
 from crossagent.rollout.config import NOT_OFFERED
-from crossagent.training.functions import ESTIMATOR, LOSS, check_name, find_function
 
 BASELINES = ("none", "mean", "leave-one-out")
 SCALES = ("none", "group", "batch", "whiten")

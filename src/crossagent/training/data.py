@@ -12,10 +12,10 @@ import torch
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from crossagent.rollout.batch import Batch, Row, collate, with_shared
+from crossagent.distributed import Ranks
 from crossagent.seeding import derive
+from crossagent.training.batch import Batch, Row, collate, with_shared
 from crossagent.training.config import SFTConfig
-from crossagent.training.ranks import Ranks
 
 
 class SFTPart(NamedTuple):

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from crossagent.distributed import Ranks
 from crossagent.policy import checkpoint
 from crossagent.policy.kernels import compile_layers, use_liger
 from crossagent.seeding import derive
 from crossagent.training.callbacks import METRICS, Evaluator, MetricsWriter, read_metrics, truncate_metrics
 from crossagent.training.module import PolicyModule
-from crossagent.training.ranks import Ranks
 from crossagent.training.resume import RESUME, STATE, Interruptible, ResumePoint, rows_done
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.training.strategies import build_strategy, cluster_environment
@@ -79,7 +79,7 @@ def fit_stage(
 ) -> StageResult:
     """Train ``module`` on ``data`` from the beginning, or from the last resume point in the stage's directory.
 
-    Called by every process of the run (:class:`crossagent.training.ranks.Ranks`); the first one writes.
+    Called by every process of the run (:class:`crossagent.distributed.Ranks`); the first one writes.
 
     Args:
         module: Trains a policy; its ``metrics`` are the row of the step or iteration just done.

@@ -33,16 +33,17 @@ from crossagent.algorithms import (
     importance_weights,
     ratio,
 )
+from crossagent.distributed import Ranks
 from crossagent.errors import RecipeError
+from crossagent.import_path import ESTIMATOR, LOSS, find_function
 from crossagent.policy.model import Policy, Reference, make_reference
-from crossagent.rollout.batch import Batch, Row, collate, dealt, micro_batches, rows_from_trajectories
-from crossagent.rollout.credit import Credits, credits_of
+from crossagent.rollout.credit import Credits
 from crossagent.seeding import rng
+from crossagent.training.batch import Batch, Row, collate, dealt, micro_batches, rows_from_trajectories
 from crossagent.training.callbacks import Evaluator
 from crossagent.training.config import GRPOConfig
 from crossagent.training.data import Iterations, nothing
 from crossagent.training.fit import adamw, fit_stage, warmup_constant
-from crossagent.training.functions import ESTIMATOR, LOSS, find_function
 from crossagent.training.metrics import (
     CollapseWatch,
     dropped_metrics,
@@ -52,7 +53,7 @@ from crossagent.training.metrics import (
     space_metrics,
 )
 from crossagent.training.module import PolicyModule
-from crossagent.training.ranks import Ranks
+from crossagent.training.scoring import credits_of
 from crossagent.training.sources import GroupSource, Played, live_trajectories, trained_trajectories
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.training.strategies import accumulating, optimiser_step

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from crossagent.envs.worker import FailureKind
+from crossagent.envs.workers.pool import FailureKind
 from crossagent.types import StopReason, Trajectory
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
+from crossagent.distributed import Ranks
 from crossagent.policy.model import Policy
-from crossagent.training.ranks import Ranks
 from crossagent.training.resume import load_module_state, restore_generators, save_module_state
 from crossagent.training.strategies import FSDP2, DeepSpeed, needs_copy
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossagent.envs.recording import Demonstration
-from crossagent.envs.worker import WorkerPool
+from crossagent.envs.workers.pool import WorkerPool
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.loop import PromptLike
 from crossagent.rollout.ranks import ALONE, Ranks

@@ -19,9 +19,9 @@ import lightning
 import numpy as np
 import torch
 
+from crossagent.distributed import Ranks
 from crossagent.errors import CheckpointError, StageInterrupted
 from crossagent.policy import checkpoint
-from crossagent.training.ranks import Ranks
 
 RESUME = "resume"
 """Directory of the resume point, in a stage's directory."""

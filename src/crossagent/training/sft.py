@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crossagent.distributed import Ranks
 from crossagent.policy.model import Policy
-from crossagent.rollout.batch import Row
 from crossagent.seeding import derive
+from crossagent.training.batch import Row
 from crossagent.training.config import SFTConfig
 from crossagent.training.data import SFTPart, SFTSchedule
 from crossagent.training.fit import adamw, fit_stage, warmup_cosine
 from crossagent.training.module import PolicyModule
-from crossagent.training.ranks import Ranks
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.training.strategies import DeepSpeed, fill_gradients, gradient_norm
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossagent.envs.recording import Demonstration, images_of
-from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.envs.workers.pool import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space

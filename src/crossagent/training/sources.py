@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import torch
 
 from crossagent.algorithms import live_groups, overlong_penalty
-from crossagent.envs.failures import FAULTS
 from crossagent.envs.recording import Demonstration
-from crossagent.envs.worker import EnvFailure, WorkerPool
+from crossagent.envs.workers.failures import FAULTS
+from crossagent.envs.workers.pool import EnvFailure, WorkerPool
 from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.explore import explored_turn

@@ -30,9 +30,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from typing_extensions import override
 
+from crossagent.distributed import PATIENCE, Ranks
 from crossagent.errors import CrossAgentError, MissingExtraError
 from crossagent.training.config import STRATEGIES
-from crossagent.training.ranks import PATIENCE, Ranks
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 """What AdamW keeps of each parameter, besides the number of steps."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from crossagent.algorithms import clip_fractions
-from crossagent.rollout.batch import Batch
-from crossagent.training.ranks import Ranks
+from crossagent.distributed import Ranks
+from crossagent.training.batch import Batch
 
 
 class Totals:

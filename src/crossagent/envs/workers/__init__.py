@@ -1,0 +1,1 @@
+"""Environment workers: processes that hold the worlds, and what their failures cost."""

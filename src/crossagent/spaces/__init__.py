@@ -1,0 +1,1 @@
+"""Action spaces: the contract, costs, and spaces that chain others."""

@@ -1,0 +1,1 @@
+"""MLflow: what is sent, by whom, and what waits to be sent."""

@@ -1,0 +1,1 @@
+"""The report of one or several runs as one HTML page."""
