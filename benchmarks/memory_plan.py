@@ -158,7 +158,7 @@ def _work(case: Case, directory: Path) -> None:
     from crossagent.training.config import GRPOConfig, SFTConfig
     from crossagent.training.grpo import train_grpo
     from crossagent.training.sft import train_sft
-    from crossagent.training.sources import Played
+    from crossagent.training.sources import Rollouts
     from crossagent.training.stage import StageRun
     from crossagent.types import StopReason, Trajectory, Turn
 
@@ -201,9 +201,9 @@ def _work(case: Case, directory: Path) -> None:
         spaces: tuple[str, ...] = ("a",)
         weights: dict[str, float] = {}  # noqa: RUF012
 
-        def play(self, iteration: int) -> Played:
+        def play(self, iteration: int) -> Rollouts:
             played = tuple(trajectory(0, m) for m in range(count))
-            return Played(played, tuple((float(t.success),) for t in played))
+            return Rollouts(played, tuple((float(t.success),) for t in played))
 
         def state_dict(self) -> dict[str, Any]:
             return {}

@@ -26,7 +26,7 @@ from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.data import RolloutDataModule, SFTDataModule
 from crossagent.training.grpo import GRPOModule
 from crossagent.training.sft import SFTModule
-from crossagent.training.sources import MtrlSource, Played
+from crossagent.training.sources import MtrlSource, Rollouts
 
 
 class Unending:
@@ -42,14 +42,14 @@ class Unending:
 class Vowels(MtrlSource):
     """Episodes, paid by the share of vowels in what was said."""
 
-    def play(self, iteration: int) -> Played:
+    def play(self, iteration: int) -> Rollouts:
         played = super().play(iteration)
         rewards = []
         for trajectory in played.trajectories:
             own = [0.0] * len(trajectory.turns)
             own[-1] = common.reward([turn.text for turn in trajectory.turns])
             rewards.append(tuple(own))
-        return Played(played.trajectories, tuple(rewards), played.metrics)
+        return Rollouts(played.trajectories, tuple(rewards), played.metrics)
 
 
 class Gate(lightning.Callback):
@@ -122,7 +122,7 @@ def grpo(case: common.Case, stepper: common.Stepper) -> None:
         )
         play = stepper.timed("rollout", source.play)
 
-        def counted(iteration: int) -> Played:
+        def counted(iteration: int) -> Rollouts:
             played = play(iteration)
             stepper.about["samples"] = len(played.trajectories)
             stepper.about["tokens"] = sum(

@@ -1,6 +1,6 @@
 """Where this process stands among those of the run, and what they tell each other. Alone, nothing here needs torch.
 
-Every method but :meth:`Ranks.mine` and :meth:`Ranks.joined` is collective: all ranks call it, in the same order, or all of
+Every method but :meth:`Ranks.local_items` and :meth:`Ranks.gather_in_order` is collective: all ranks call it, in the same order, or all of
 them wait. Values travel pickled, between processes of one run and never to or from a file. With several kinds of devices
 they go over the CPUs (gloo), which notice at once when a rank dies: the call then raises.
 """
@@ -98,12 +98,12 @@ class Ranks:
                 dist.destroy_process_group()
 
     @property
-    def first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this is rank 0, which alone writes files."""
         return self.rank == 0
 
     # -- what they tell each other ---------------------------------------------------------------------------------
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Return every rank's value, in the order of ranks, on all of them."""
         if self.size == 1:
             return [value]
@@ -113,41 +113,45 @@ class Ranks:
         dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]
 
-    def share(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return rank 0's value on all ranks; what the others give is not looked at."""
         if self.size == 1:
             return value
         import torch.distributed as dist
 
-        values = [value if self.first else None]
+        values = [value if self.is_rank_zero else None]
         dist.broadcast_object_list(values, src=0)
         return values[0]  # type: ignore[return-value]
 
     def any(self, flag: bool) -> bool:
         """Return whether it is true on any rank."""
-        return any(self.gather(bool(flag)))
+        return any(self.all_gather(bool(flag)))
 
-    def total(self, numbers: Mapping[str, float]) -> dict[str, float]:
+    def all_reduce_sum(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """Return the sum over ranks of each number; added in the order of ranks, so that all get the same bits."""
-        gathered = self.gather(dict(numbers))
+        gathered = self.all_gather(dict(numbers))
         return {name: sum(one[name] for one in gathered) for name in numbers}
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Return when all ranks are here."""
-        self.gather(None)
+        self.all_gather(None)
 
     # -- who does what ---------------------------------------------------------------------------------------------
-    def mine(self, items: Sequence[T]) -> list[T]:
+    def local_items(self, items: Sequence[T]) -> list[T]:
         """Return this rank's part of a list that all ranks have: dealt out one by one, so that like neighbours spread."""
         return list(items[self.rank :: self.size])
 
-    def joined(self, parts: Iterable[T]) -> list[T]:
-        """Gather what each rank made of :meth:`mine`, one for one, and return it in the order of the whole list."""
-        gathered = self.gather(list(parts))
+    def gather_in_order(self, parts: Iterable[T]) -> list[T]:
+        """Gather what each rank made of :meth:`local_items`, one for one, and return it in the order of the whole list."""
+        gathered = self.all_gather(list(parts))
         whole: list[T] = []
         for place in range(max(map(len, gathered))):
             whole += [part[place] for part in gathered if place < len(part)]
         return whole
+
+
+ALONE = Ranks()
+"""A process that runs by itself."""
 
 
 def _number(name: str, default: str) -> int:

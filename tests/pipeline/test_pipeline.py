@@ -19,7 +19,7 @@ from crossagent.distributed import Ranks
 from crossagent.errors import RecipeError, StageInterrupted
 from crossagent.pipeline import recipe_run as pipeline
 from crossagent.pipeline.evaluation import device_of
-from crossagent.recipe.schema import Plan, load_recipe, validate
+from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.store import load_trajectories
 from crossagent.testing import toy_environment
@@ -41,7 +41,7 @@ tracking: {mlflow: false}
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def plan(directory: Path, *overrides: str) -> Plan:
+def plan(directory: Path, *overrides: str) -> CheckedRecipe:
     path = directory / "tiny.yaml"
     path.write_text(RECIPE)
     recipe = load_recipe(path, [f"runs_dir={directory / 'runs'}", *overrides])

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from crossagent.errors import RecipeError
-from crossagent.recipe.schema import Plan, load_recipe, validate
+from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
 from crossagent.registry.plugin_set import load_plugins
 
 QUICKSTART = Path(__file__).parents[2] / "recipes/quickstart.yaml"
 
 
-def plan(*overrides: str) -> Plan:
+def plan(*overrides: str) -> CheckedRecipe:
     return validate(load_recipe(QUICKSTART, list(overrides)), load_plugins())
 
 

@@ -13,7 +13,7 @@ import pytest
 from crossagent.errors import RecipeError, TaskError, Unavailable
 from crossagent.estimate import estimate
 from crossagent.policy.model import Policy
-from crossagent.recipe.schema import Plan, load_recipe, validate
+from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.store import load_trajectories
 
@@ -41,7 +41,7 @@ def test_a_recipe_opens_with_its_command(path: Path) -> None:
 def test_a_recipe_composes_and_fits_what_is_installed(path: Path, overlay: Path | None) -> None:
     recipe = load_recipe(path, [str(overlay)] if overlay else [])
     plan = validate(recipe, load_plugins())
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, CheckedRecipe)
     assert recipe.run_name == path.stem + (f"-{overlay.stem}" if overlay else "")
 
 

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from crossagent.demonstrations.collect import collect
-from crossagent.distributed import Ranks
+from crossagent.distributed import ALONE, Ranks
 from crossagent.envs.workers.pool import WorkerPool
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import SamplingParams
 from crossagent.rollout.evaluate import evaluate, evaluate_experts, evaluation_list
 from crossagent.rollout.loop import Episode, play
-from crossagent.rollout.ranks import ALONE
 from crossagent.seeding import derive
 from crossagent.testing import ToySuite
 from crossagent.types import StopReason
@@ -49,7 +48,7 @@ class Board:
 class ThreadRanks(Ranks):
     board: Any = None
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         self.board.values[self.rank] = value
         self.board.barrier.wait()
         gathered = list(self.board.values)

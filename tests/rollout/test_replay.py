@@ -9,7 +9,7 @@ import pytest
 from crossagent.cli import main
 from crossagent.plugin import SamplingParams
 from crossagent.recipe.compose import to_yaml
-from crossagent.recipe.schema import Plan, load_recipe, validate
+from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.loop import Episode, play
 from crossagent.rollout.replay import Difference
@@ -27,7 +27,7 @@ rollout: {{workers: 1, worlds_per_worker: 4}}
 PARAMS = SamplingParams(max_new_tokens=48)
 
 
-def plan_of(directory: Path, world: str) -> Plan:
+def plan_of(directory: Path, world: str) -> CheckedRecipe:
     (directory / "tiny.yaml").write_text(RECIPE.format(world=world))
     return validate(load_recipe(directory / "tiny.yaml"), load_plugins().with_(environment=toy_environment()))
 

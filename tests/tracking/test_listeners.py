@@ -13,7 +13,7 @@ from rich.console import Console
 
 from crossagent.errors import RecipeError
 from crossagent.pipeline import recipe_run as pipeline
-from crossagent.recipe.schema import Plan, load_recipe, validate
+from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import toy_environment
 from crossagent.tracking.listeners import Listeners
@@ -50,7 +50,7 @@ def own_tracker() -> Iterator[types.ModuleType]:
     del sys.modules["own_tracker"]
 
 
-def plan(directory: Path, *changes: str) -> Plan:
+def plan(directory: Path, *changes: str) -> CheckedRecipe:
     (directory / "tiny.yaml").write_text(RECIPE)
     recipe = load_recipe(directory / "tiny.yaml", [f"runs_dir={directory / 'runs'}", *changes])
     return validate(recipe, load_plugins().with_(environment=toy_environment()))

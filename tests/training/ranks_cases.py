@@ -16,15 +16,15 @@ def talk() -> dict[str, Any]:
     assert joined == ranks
     found = {
         "where": [ranks.rank, ranks.size, ranks.local_rank, ranks.local_size],
-        "first": ranks.first,
-        "gather": ranks.gather({"rank": ranks.rank, "text": "x" * (1 + 1000 * ranks.rank)}["rank"]),
-        "share": ranks.share("of rank 0" if ranks.first else "other"),
+        "first": ranks.is_rank_zero,
+        "gather": ranks.all_gather({"rank": ranks.rank, "text": "x" * (1 + 1000 * ranks.rank)}["rank"]),
+        "share": ranks.broadcast("of rank 0" if ranks.is_rank_zero else "other"),
         "any": [ranks.any(ranks.rank == 1), ranks.any(False)],
-        "total": ranks.total({"a": 1.0 + ranks.rank, "b": 0.5}),
-        "mine": ranks.mine(range(5)),
-        "joined": [ranks.joined([10 * k for k in ranks.mine(list(range(n)))]) for n in (0, 1, 5)],
+        "total": ranks.all_reduce_sum({"a": 1.0 + ranks.rank, "b": 0.5}),
+        "mine": ranks.local_items(range(5)),
+        "joined": [ranks.gather_in_order([10 * k for k in ranks.local_items(list(range(n)))]) for n in (0, 1, 5)],
     }
-    ranks.wait()
+    ranks.barrier()
     ranks.leave()
     assert Ranks.current() == Ranks()
     return found
@@ -33,11 +33,11 @@ def talk() -> dict[str, Any]:
 def die() -> str:
     """Rank 1 is killed while rank 0 waits for it; return what rank 0 is told."""
     ranks = Ranks.join()
-    ranks.wait()
+    ranks.barrier()
     if ranks.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     try:
-        ranks.wait()
+        ranks.barrier()
     except RuntimeError as error:
         return str(error)
     raise AssertionError("nobody noticed")

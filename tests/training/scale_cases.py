@@ -82,7 +82,7 @@ def train(
         found |= {"resumed": result.resumed_from, "steps": result.steps}
     except StageInterrupted as stopped:
         found["interrupted"] = str(stopped)
-    ranks.wait()
+    ranks.barrier()
     return {**found, "rows": timeless(read_metrics(Path(directory) / "metrics.jsonl"))}
 
 
@@ -110,8 +110,8 @@ def play(strategy: str, groups: int) -> dict[str, Any]:
         prompt=toy_prompt(policy, pool), max_new_tokens=4 + 4 * ranks.rank, seed=7, ranks=ranks,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:  # each rank's own: the first one writes
-        train_grpo(policy, source, config, stage(Path(ranks.share(directory)), strategy=strategy))
-        ranks.wait()
+        train_grpo(policy, source, config, stage(Path(ranks.broadcast(directory)), strategy=strategy))
+        ranks.barrier()
     return {"calls": len(sampled), "moved": _sum(policy) - begun, "weights": _sum(policy)}
 
 
@@ -134,9 +134,9 @@ def overflow(strategy: str) -> dict[str, Any]:
 
     config = replace(GRPO, iterations=1, checkpoint_every=0)
     with tempfile.TemporaryDirectory() as directory:
-        run = stage(Path(ranks.share(directory)), strategy=strategy, on_metrics=listen)
+        run = stage(Path(ranks.broadcast(directory)), strategy=strategy, on_metrics=listen)
         train_grpo(policy, WordSource(tiny_policy()), config, run)
-        ranks.wait()
+        ranks.barrier()
     return {"rows": timeless(found), "weights": _sum(policy)}
 
 
@@ -156,7 +156,7 @@ def look(kind: str, model: dict[str, Any], strategy: str = "auto") -> dict[str, 
         found.append(dict(metrics))
 
     with tempfile.TemporaryDirectory() as directory:
-        run = stage(Path(ranks.share(directory)), strategy=strategy, on_metrics=listen)
+        run = stage(Path(ranks.broadcast(directory)), strategy=strategy, on_metrics=listen)
         if kind == "sft":
             rows = rows_of(learner)
             place = learner.pictures.tokens(PICTURE)  # type: ignore[union-attr]
@@ -165,7 +165,7 @@ def look(kind: str, model: dict[str, Any], strategy: str = "auto") -> dict[str, 
         else:
             config = replace(GRPO, iterations=3, checkpoint_every=0)
             train_grpo(learner, SeeingSource(_seeing(model)), config, run)
-        ranks.wait()
+        ranks.barrier()
     vision = [p for name, p in learner.named_parameters() if "visual" in name]
     return {
         "rows": timeless(found),

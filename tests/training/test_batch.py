@@ -8,10 +8,10 @@ from crossagent.envs.recording import Demonstration, DemoTurn
 from crossagent.training.batch import (
     Row,
     collate,
-    dealt,
     micro_batches,
     rows_from_demonstrations,
     rows_from_trajectories,
+    split_over_ranks,
 )
 from crossagent.types import StopReason, Trajectory, Turn
 
@@ -164,7 +164,7 @@ def test_ranks_are_dealt_every_row_once_and_about_as_much_each(kinds: list[tuple
             for k, (which, own, said) in enumerate(kinds)
         ]
     )
-    ranks = dealt(rows, size, shared=True)
+    ranks = split_over_ranks(rows, size, shared=True)
     assert len(ranks) == size
     assert sorted(i for own in ranks for i in own) == list(range(len(rows)))
     assert all(own == sorted(own) for own in ranks)
@@ -176,14 +176,14 @@ def test_ranks_are_dealt_every_row_once_and_about_as_much_each(kinds: list[tuple
 def test_ranks_compute_a_beginning_once_unless_it_is_that_of_almost_all() -> None:
     played = [trajectory(turn((*range(100 * g, 100 * g + 96), 7), (8,) * 15)) for g in range(8) for _ in range(4)]
     rows = rows_from_trajectories(played)
-    one, other = dealt(rows, 2, shared=True)
+    one, other = split_over_ranks(rows, 2, shared=True)
     assert {i // 4 for i in one}.isdisjoint({i // 4 for i in other})
     assert len(one) == len(other) == 16
     alike = rows_from_trajectories([trajectory(turn((*range(96), 7), (8,) * 15)) for _ in range(16)])
-    assert [len(own) for own in dealt(alike, 2, shared=True)] == [8, 8]
-    assert [len(own) for own in dealt(rows, 2)] == [16, 16], "of a policy that does not pack"
-    assert dealt(rows, 1, shared=True) == [list(range(32))]
-    assert dealt(rows[:1], 3, shared=True) == [[0], [], []]
+    assert [len(own) for own in split_over_ranks(alike, 2, shared=True)] == [8, 8]
+    assert [len(own) for own in split_over_ranks(rows, 2)] == [16, 16], "of a policy that does not pack"
+    assert split_over_ranks(rows, 1, shared=True) == [list(range(32))]
+    assert split_over_ranks(rows[:1], 3, shared=True) == [[0], [], []]
 
 
 def test_what_is_shared_is_what_saves_most() -> None:

@@ -13,19 +13,19 @@ from crossagent.errors import CrossAgentError
 def test_alone_everything_is_ones_own() -> None:
     ranks = Ranks.current()
     assert ranks == Ranks.join() == Ranks(0, 1, 0, 1)
-    assert (ranks.first, ranks.gather("a"), ranks.share("b"), ranks.any(True), ranks.any(False)) == (
+    assert (ranks.is_rank_zero, ranks.all_gather("a"), ranks.broadcast("b"), ranks.any(True), ranks.any(False)) == (
         True, ["a"], "b", True, False,
     )  # fmt: skip
-    assert ranks.total({"a": 2.0}) == {"a": 2.0}
-    assert ranks.joined(ranks.mine(range(3))) == [0, 1, 2]
-    ranks.wait()
+    assert ranks.all_reduce_sum({"a": 2.0}) == {"a": 2.0}
+    assert ranks.gather_in_order(ranks.local_items(range(3))) == [0, 1, 2]
+    ranks.barrier()
     ranks.leave()
 
 
 def test_alone_no_torch_is_loaded() -> None:
     code = (
         "import sys; from crossagent.distributed import Ranks; r = Ranks.join(); assert r == Ranks.current();"
-        "r.gather(1); r.any(True); r.wait(); r.leave(); assert 'torch' not in sys.modules"
+        "r.all_gather(1); r.any(True); r.barrier(); r.leave(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
 

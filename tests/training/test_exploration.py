@@ -29,7 +29,7 @@ from crossagent.training.config import GRPOConfig, SFTConfig, StrlConfig
 from crossagent.training.grpo import GRPOModule, exploration_weights, train_grpo
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource, StrlSource
-from crossagent.training.totals import Totals
+from crossagent.training.update_stats import UpdateStats
 from crossagent.types import StopReason, Trajectory, Turn
 
 HEADERS = {"x": (0,), "y": (1,)}
@@ -236,7 +236,7 @@ def test_the_uniform_draw_is_no_difference_between_sampler_and_trainer_to_correc
         for number, row in enumerate(scored.rows):
             scored.rows[number] = replace(row, advantages=(1.0,) * len(row))
         with torch.no_grad():
-            losses.append(sum(map(float, module.losses(scored, range(len(scored.rows)), Totals(), True))))
+            losses.append(sum(map(float, module.losses(scored, range(len(scored.rows)), UpdateStats(), True))))
     assert losses[1:] == pytest.approx(losses[:1] * 3, rel=1e-3)
 
 

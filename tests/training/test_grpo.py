@@ -18,8 +18,8 @@ from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.metrics import CollapseWatch, space_metrics
 from crossagent.training.sft import train_sft
-from crossagent.training.sources import Played, live_trajectories, turn_rewards
-from crossagent.training.totals import Totals
+from crossagent.training.sources import Rollouts, live_trajectories, turn_rewards
+from crossagent.training.update_stats import UpdateStats
 from crossagent.types import StopReason, Trajectory, Turn
 
 SMALL = GRPOConfig(iterations=2, groups=4, group_size=4, lr=1e-3, micro_batch_tokens=40, logprob_batch_tokens=300)
@@ -46,7 +46,7 @@ def moved(policy: Policy, by: float = 0.02) -> Policy:
     return policy
 
 
-def gradient(config: GRPOConfig, played: Played, shift: float = 0.02) -> tuple[list[torch.Tensor], Totals]:
+def gradient(config: GRPOConfig, played: Rollouts, shift: float = 0.02) -> tuple[list[torch.Tensor], UpdateStats]:
     """The gradient of one mini-batch that holds everything, by the module's own path."""
     policy = tiny_policy()
     module = GRPOModule(policy, WordSource(policy), config)
@@ -59,7 +59,7 @@ def gradient(config: GRPOConfig, played: Played, shift: float = 0.02) -> tuple[l
         played.trajectories, advantages, concatenate=config.concatenate, train=live_trajectories(played, config)
     )
     moved(policy, shift)
-    totals = Totals()
+    totals = UpdateStats()
     for loss in module.losses(scored, range(len(rows)), totals, True):
         loss.backward()
     return [p.grad.clone() for p in policy.parameters() if p.grad is not None], totals
@@ -73,14 +73,14 @@ def close(a: list[torch.Tensor], b: list[torch.Tensor]) -> None:
 
 
 @pytest.fixture(scope="module")
-def played() -> Played:
+def played() -> Rollouts:
     return WordSource(tiny_policy()).play(0)
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("more", [{}, {"ratio": "sequence", "importance": "truncate"}])
 def test_gradient_does_not_depend_on_micro_batches_or_on_turns_sharing_rows(
-    played: Played, aggregation: str, more: dict
+    played: Rollouts, aggregation: str, more: dict
 ) -> None:
     config = replace(SMALL, aggregation=aggregation, entropy_coef=0.01, **more)
     whole, _ = gradient(replace(config, micro_batch_tokens=100_000), played)
@@ -225,7 +225,7 @@ class ConstrainedSource(WordSource):
         super().__init__(policy, temperature=temperature)
         self.sampler = Constrained(policy)  # type: ignore[assignment]
 
-    def play(self, iteration: int) -> Played:
+    def play(self, iteration: int) -> Rollouts:
         played = super().play(iteration)
         if not self.told:
             return played
@@ -307,7 +307,7 @@ def test_a_stage_killed_anywhere_goes_on_bit_by_bit(
     play, clip = source.play, torch.nn.utils.clip_grad_norm_
     calls: list[int] = []
 
-    def play_and_die(iteration: int) -> Played:
+    def play_and_die(iteration: int) -> Rollouts:
         result = play(iteration)
         if iteration == 2:
             raise Killed
@@ -362,7 +362,7 @@ def test_a_member_whose_world_broke_is_dropped_and_counted(tmp_path: Path) -> No
 
 def test_groups_that_cannot_teach_make_no_step_and_leave_the_policy_alone(tmp_path: Path) -> None:
     class Failing(WordSource):
-        def play(self, iteration: int) -> Played:
+        def play(self, iteration: int) -> Rollouts:
             played = super().play(iteration)
             return replace(played, trajectories=tuple(replace(t, success=False) for t in played.trajectories))
 
@@ -375,7 +375,7 @@ def test_groups_that_cannot_teach_make_no_step_and_leave_the_policy_alone(tmp_pa
     assert result.metrics["train/optimizer_steps"] == 0
 
 
-def test_number_of_steps_does_not_depend_on_turns_and_no_trajectory_is_split(played: Played) -> None:
+def test_number_of_steps_does_not_depend_on_turns_and_no_trajectory_is_split(played: Rollouts) -> None:
     policy = tiny_policy()
     module = GRPOModule(policy, WordSource(policy), replace(SMALL, minibatches=3), seed=1)
     for concatenate in (False, True):
@@ -399,13 +399,13 @@ def test_reward_is_success_minus_weighted_cost_minus_penalties() -> None:
     assert turn_rewards(replace(trajectory, turns=(), success=True), {}, 0.1) == ()
 
 
-def test_members_of_a_group_must_start_from_one_state(played: Played) -> None:
+def test_members_of_a_group_must_start_from_one_state(played: Rollouts) -> None:
     other = replace(played.trajectories[1], state_hash="elsewhere")
     with pytest.raises(ValueError, match="2 different states"):
         replace(played, trajectories=(played.trajectories[0], other, *played.trajectories[2:]))
 
 
-def test_kl_in_the_reward_is_taken_off_the_return_and_not_added_to_the_loss(played: Played) -> None:
+def test_kl_in_the_reward_is_taken_off_the_return_and_not_added_to_the_loss(played: Rollouts) -> None:
     policy = tiny_policy()
     config = replace(SMALL, kl_coef=0.5, kl="k1", kl_in="reward", drop_all_fail=False)
     module = GRPOModule(policy, WordSource(policy), config)
@@ -425,7 +425,7 @@ def test_kl_in_the_reward_is_taken_off_the_return_and_not_added_to_the_loss(play
 
 @pytest.mark.parametrize("estimator", ["group", "gigpo"])
 def test_groups_are_told_by_their_id_wherever_members_stand_and_however_many_there_are(
-    played: Played, estimator: str
+    played: Rollouts, estimator: str
 ) -> None:
     """Turns, too, of unequal number: members of group 0 lose their second turn, one of group 1 is gone."""
     policy = tiny_policy()
@@ -436,7 +436,7 @@ def test_groups_are_told_by_their_id_wherever_members_stand_and_however_many_the
         members = [played.trajectories[i] for i in order]
         short = [replace(t, turns=t.turns[: 1 + (t.group != 0)]) for t in members]
         rewards = [turn_rewards(t, WordSource.weights, 0.1) for t in short]
-        given = Played(tuple(short), tuple(rewards))
+        given = Rollouts(tuple(short), tuple(rewards))
         advantages = module.advantages(given, module.score([]))
         return {(t.group, t.member): a for t, a in zip(short, advantages, strict=True)}
 
@@ -449,7 +449,7 @@ def test_groups_are_told_by_their_id_wherever_members_stand_and_however_many_the
         assert any(abs(a[0]) > 0.1 for a in expected.values())
 
 
-def test_gigpo_credits_turns_in_the_same_state(played: Played) -> None:
+def test_gigpo_credits_turns_in_the_same_state(played: Rollouts) -> None:
     policy = tiny_policy()
     module = GRPOModule(policy, WordSource(policy), replace(SMALL, estimator="gigpo", gigpo_gamma=1.0))
     got = module.advantages(played, module.score([]))
@@ -459,11 +459,11 @@ def test_gigpo_credits_turns_in_the_same_state(played: Played) -> None:
     assert any(a[0] != pytest.approx(a[1]) for a in got)
 
 
-def test_turns_of_an_unknown_state_are_compared_with_nothing(played: Played) -> None:
+def test_turns_of_an_unknown_state_are_compared_with_nothing(played: Rollouts) -> None:
     blind = [replace(t, turns=tuple(replace(turn, anchor_key="") for turn in t.turns)) for t in played.trajectories]
     policy = tiny_policy()
     module = GRPOModule(policy, WordSource(policy), replace(SMALL, estimator="gigpo"))
-    got = module.advantages(Played(tuple(blind), played.rewards), module.score([]))
+    got = module.advantages(Rollouts(tuple(blind), played.rewards), module.score([]))
     plain = GRPOModule(policy, WordSource(policy), SMALL).advantages(played, module.score([]))
     for one, other in zip(got, plain, strict=True):
         assert one == pytest.approx(other, abs=1e-6, nan_ok=True)
@@ -561,4 +561,4 @@ def test_collapse_is_said_once() -> None:
 
 def test_a_trajectory_without_turns_is_dropped() -> None:
     empty = Trajectory("t", "c", "", 0, 0, 0, (), StopReason.cut, False)
-    assert math.isnan(Played((empty,), ((),)).returns[0])
+    assert math.isnan(Rollouts((empty,), ((),)).returns[0])

@@ -21,7 +21,7 @@ from crossagent.training.metrics import (
     space_entropy,
     space_metrics,
 )
-from crossagent.training.sources import Played
+from crossagent.training.sources import Rollouts
 from crossagent.types import StopReason, Trajectory, Turn
 
 NAN = math.nan
@@ -136,7 +136,7 @@ def test_a_collapse_is_said_once_in_the_log(tmp_path: Path, caplog: pytest.LogCa
     class Narrowing(WordSource):
         """From the second iteration on every turn is in one space."""
 
-        def play(self, iteration: int) -> Played:
+        def play(self, iteration: int) -> Rollouts:
             was = super().play(iteration)
             if not iteration:
                 return was

@@ -19,8 +19,8 @@ from crossagent.training.batch import rows_from_trajectories
 from crossagent.training.callbacks import read_metrics
 from crossagent.training.config import ESTIMATORS, GRPOConfig
 from crossagent.training.grpo import GRPOModule, train_grpo
-from crossagent.training.sources import Played, live_trajectories, trained_trajectories, turn_rewards
-from crossagent.training.totals import Totals
+from crossagent.training.sources import Rollouts, live_trajectories, trained_trajectories, turn_rewards
+from crossagent.training.update_stats import UpdateStats
 from crossagent.types import StopReason
 
 SMALL = GRPOConfig(iterations=1, groups=4, group_size=4, lr=1e-3)
@@ -32,12 +32,12 @@ def policy() -> Policy:
 
 
 @pytest.fixture(scope="module")
-def played(policy: Policy) -> Played:
+def played(policy: Policy) -> Rollouts:
     """Four groups of four; in the last one nobody succeeds, so that it does not train."""
     was = WordSource(policy).play(0)
     trajectories = tuple(replace(t, success=t.success and t.group != 3) for t in was.trajectories)
     rewards = tuple(turn_rewards(t, WordSource.weights, 0.1) for t in trajectories)
-    return Played(trajectories, rewards)
+    return Rollouts(trajectories, rewards)
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def credit(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     return module
 
 
-def advantages(config: GRPOConfig, policy: Policy, played: Played) -> list[list[float]]:
+def advantages(config: GRPOConfig, policy: Policy, played: Rollouts) -> list[list[float]]:
     module = GRPOModule(policy, WordSource(policy), config)
     return module.advantages(played, module.score([]))
 
 
 def test_an_estimator_of_the_user_decides_the_advantages(
-    credit: types.ModuleType, policy: Policy, played: Played, tmp_path: Path
+    credit: types.ModuleType, policy: Policy, played: Rollouts, tmp_path: Path
 ) -> None:
     seen: dict[str, object] = {}
 
@@ -84,7 +84,7 @@ def test_an_estimator_of_the_user_decides_the_advantages(
 
 @pytest.mark.parametrize("value", [torch.zeros(3), [0.0] * 32, None])
 def test_an_estimator_that_returns_something_else_is_named(
-    credit: types.ModuleType, policy: Policy, played: Played, value: object
+    credit: types.ModuleType, policy: Policy, played: Rollouts, value: object
 ) -> None:
     credit.wrong = lambda *_, **__: value
     with pytest.raises(RecipeError, match=r"estimator: 'own_credit:wrong' returned .*; expected a tensor of \(32,\)"):
@@ -121,7 +121,7 @@ def test_a_module_that_fails_while_it_is_imported_is_named(tmp_path: Path, monke
         import_path.find_function("broken_credit:estimate", {}, ESTIMATOR)
 
 
-def test_what_does_not_train_enters_no_statistic_of_the_batch(policy: Policy, played: Played) -> None:
+def test_what_does_not_train_enters_no_statistic_of_the_batch(policy: Policy, played: Rollouts) -> None:
     for scale in ("batch", "whiten"):
         config = replace(SMALL, scale=scale)
         live = live_trajectories(played, config)
@@ -138,7 +138,7 @@ def test_what_does_not_train_enters_no_statistic_of_the_batch(policy: Policy, pl
         assert abs(float(everything - kept.std())) > 1e-3  # it makes a difference here
 
 
-def test_overlong_responses_cost_up_to_the_weight_each(policy: Policy, played: Played) -> None:
+def test_overlong_responses_cost_up_to_the_weight_each(policy: Policy, played: Rollouts) -> None:
     trajectory = played.trajectories[0]
     lengths = [7, 10]
     turns = tuple(
@@ -155,7 +155,7 @@ def test_overlong_responses_cost_up_to_the_weight_each(policy: Policy, played: P
 
 
 def test_the_overlong_filter_trains_nothing_that_was_cut_and_keeps_it_in_the_baseline(
-    policy: Policy, played: Played, tmp_path: Path
+    policy: Policy, played: Rollouts, tmp_path: Path
 ) -> None:
     config = replace(SMALL, overlong_filter=True)
     live = live_trajectories(played, SMALL)
@@ -171,7 +171,7 @@ def test_the_overlong_filter_trains_nothing_that_was_cut_and_keeps_it_in_the_bas
     )
 
     class Cutting(WordSource):
-        def play(self, iteration: int) -> Played:
+        def play(self, iteration: int) -> Rollouts:
             was = super().play(iteration)
             return replace(was, trajectories=tuple(replace(t, stop_reason=StopReason.cut) for t in was.trajectories))
 
@@ -191,13 +191,13 @@ def test_the_kl_is_to_the_reference_that_was_given(tmp_path: Path) -> None:
     assert kl[0] < 1e-2 < kl[1]
 
 
-def test_the_entropy_bonus_is_taken_off_the_loss_and_kl_is_added_to_it(policy: Policy, played: Played) -> None:
+def test_the_entropy_bonus_is_taken_off_the_loss_and_kl_is_added_to_it(policy: Policy, played: Rollouts) -> None:
     def loss(**options: object) -> tuple[float, float, float]:
         module = GRPOModule(policy, WordSource(policy), replace(SMALL, aggregation="token-mean", **options))
         if module.config.kl_coef:
             module._reference = [make_reference(tiny_policy(seed=1))]
         scored = module.score(rows_from_trajectories(played.trajectories))
-        totals = Totals()
+        totals = UpdateStats()
         with torch.no_grad():
             value = sum(float(part) for part in module.losses(scored, range(len(scored.rows)), totals, True))
         masks = [torch.tensor(row.loss_mask) for row in scored.rows]
@@ -212,7 +212,7 @@ def test_the_entropy_bonus_is_taken_off_the_loss_and_kl_is_added_to_it(policy: P
     assert with_kl - plain == pytest.approx(0.5 * kl, rel=1e-4)
 
 
-def test_the_corrected_kl_has_the_gradient_of_the_reverse_kl(played: Played) -> None:
+def test_the_corrected_kl_has_the_gradient_of_the_reverse_kl(played: Rollouts) -> None:
     """On the first pass k3 · π/π_old is k3, and its gradient that of k2, which alone is that of the reverse KL."""
 
     def gradient(**options: object) -> torch.Tensor:
@@ -220,7 +220,7 @@ def test_the_corrected_kl_has_the_gradient_of_the_reverse_kl(played: Played) -> 
         module = GRPOModule(policy, WordSource(policy), replace(SMALL, kl_coef=1.0, **options))
         module._reference = [make_reference(tiny_policy(seed=1))]
         scored = module.score(rows_from_trajectories(played.trajectories))
-        for loss in module.losses(scored, range(len(scored.rows)), Totals(), True):
+        for loss in module.losses(scored, range(len(scored.rows)), UpdateStats(), True):
             loss.backward()
         return torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
 

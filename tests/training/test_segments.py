@@ -23,7 +23,7 @@ from crossagent.training.config import GRPOConfig, SFTConfig
 from crossagent.training.grpo import GRPOModule, train_grpo
 from crossagent.training.sft import train_sft
 from crossagent.training.sources import MtrlSource
-from crossagent.training.totals import Totals
+from crossagent.training.update_stats import UpdateStats
 from crossagent.types import Trajectory
 
 NAMES = (*(spec.name for spec in SPECS), "plan")
@@ -96,7 +96,7 @@ def gradient(policy: Policy, rows: list[Row]) -> list[torch.Tensor]:
     module = GRPOModule(policy, None, GRPOConfig(aggregation="token-mean"))  # type: ignore[arg-type]
     scored = module.score(rows)
     policy.zero_grad()
-    for loss in module.losses(scored, range(len(rows)), Totals(), True):
+    for loss in module.losses(scored, range(len(rows)), UpdateStats(), True):
         loss.backward()
     return [p.grad.clone() for p in policy.parameters() if p.grad is not None]
 

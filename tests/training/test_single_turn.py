@@ -15,7 +15,7 @@ from crossagent.plugin import SamplingParams
 from crossagent.testing import ScriptedSampler
 from crossagent.training.config import RelabelConfig, StrlConfig
 from crossagent.training.relabel import balanced, relabel
-from crossagent.training.single_turn import State, agreement, choose_states, judge
+from crossagent.training.single_turn import State, agreement, choose_states, score_responses
 from crossagent.training.sources import StrlSource
 from crossagent.types import RawTick
 
@@ -68,7 +68,7 @@ def opening(demos: list[Demonstration]) -> State:
 def rewards(state: State, texts: list[str], pool: WorkerPool, longest: int = 99, horizon: int = 1) -> tuple[float, ...]:
     tasks = {task.name: task for task in toy_tasks() + toy_tasks("demo")}
     sampler = ScriptedSampler(texts, eot_id=EOT, encode=lambda text: tuple(map(ord, text)))
-    judged, dropped = judge(
+    judged, dropped = score_responses(
         [state], len(texts), tasks=tasks, spaces=SPACES, pool=pool, sampler=sampler, prompt=Letters(),
         params=SamplingParams(1.0, longest), horizon=horizon, seed=0, step=0,
     )  # fmt: skip

@@ -18,8 +18,8 @@ from crossagent.policy.model import Policy, make_reference
 from crossagent.training.batch import rows_from_trajectories
 from crossagent.training.config import GRPOConfig
 from crossagent.training.grpo import GRPOModule, Scored
-from crossagent.training.sources import Played
-from crossagent.training.totals import Totals
+from crossagent.training.sources import Rollouts
+from crossagent.training.update_stats import UpdateStats
 
 trl = pytest.importorskip("trl", reason="TRL is not installed: pip install 'crossagent[differential]'")
 datasets = pytest.importorskip(
@@ -41,14 +41,14 @@ def policy() -> Policy:
 
 
 @pytest.fixture(scope="module")
-def played(policy: Policy) -> Played:
+def played(policy: Policy) -> Rollouts:
     return WordSource(policy, temperature=TEMPERATURE).play(0)
 
 
-def first_turns(played: Played) -> Played:
+def first_turns(played: Rollouts) -> Rollouts:
     """The same groups, one turn each: a row is one response, which is what TRL calls a sequence."""
     trajectories = tuple(replace(t, turns=t.turns[:1]) for t in played.trajectories)
-    return Played(trajectories, tuple((sum(r),) for r in played.rewards))
+    return Rollouts(trajectories, tuple((sum(r),) for r in played.rewards))
 
 
 def trainer(policy: Policy, directory: Path, **options: Any) -> Any:
@@ -98,7 +98,7 @@ def theirs(scored: Scored, pad: int) -> dict[str, torch.Tensor]:
     return inputs
 
 
-def scored_rows(module: GRPOModule, played: Played) -> Scored:
+def scored_rows(module: GRPOModule, played: Rollouts) -> Scored:
     rows = rows_from_trajectories(played.trajectories, concatenate=True)
     scored = module.score(rows)
     scored.rows = rows_from_trajectories(played.trajectories, module.advantages(played, scored), concatenate=True)
@@ -120,7 +120,7 @@ def scored_rows(module: GRPOModule, played: Played) -> Scored:
 )
 def test_loss_and_gradient_equal_trls(
     policy: Policy,
-    played: Played,
+    played: Rollouts,
     tmp_path: Path,
     loss_type: str,
     turns: int,
@@ -144,7 +144,7 @@ def test_loss_and_gradient_equal_trls(
                 scored = scored_rows(module, played)
             for parameter in mine.parameters():
                 parameter += 0.03 * torch.randn(parameter.shape, generator=generator)
-    totals = Totals()
+    totals = UpdateStats()
     totals.steps = 1
     ours = sum(loss for loss in module.losses(scored, range(len(scored.rows)), totals, True) if loss.backward() is None)
     assert totals.low + totals.high > 0  # something is clipped
@@ -181,7 +181,7 @@ def test_loss_and_gradient_equal_trls(
 
 
 def test_logprobs_and_entropy_equal_trls_at_the_sampling_temperature(
-    policy: Policy, played: Played, tmp_path: Path
+    policy: Policy, played: Rollouts, tmp_path: Path
 ) -> None:
     module = GRPOModule(policy, WordSource(policy), CONFIG)
     scored = scored_rows(module, played)

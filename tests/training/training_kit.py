@@ -18,7 +18,7 @@ from crossagent.sampling.base import GenerateSampler
 from crossagent.seeding import derive
 from crossagent.testing import ToySuite, toy_environment
 from crossagent.training.batch import Row, rows_from_trajectories
-from crossagent.training.sources import Played, turn_rewards
+from crossagent.training.sources import Rollouts, turn_rewards
 from crossagent.training.stage import StageRun
 from crossagent.types import StopReason, Trajectory, Turn
 from crossagent_api.space import ApiSpace
@@ -70,7 +70,7 @@ class WordSource:
         """(iteration, group, member) whose world breaks."""
         self.state = 0
 
-    def play(self, iteration: int) -> Played:
+    def play(self, iteration: int) -> Rollouts:
         keys = [(g, m) for g in range(self.groups) for m in range(self.size)]
         word = {g: (iteration * self.groups + g) % len(self.prompts) for g in range(self.groups)}
         asked = {g: self.prompts[w] for g, w in word.items()}
@@ -114,7 +114,7 @@ class WordSource:
                 )
             )
         rewards = [turn_rewards(t, self.weights, 0.1) for t in trajectories]
-        return Played(tuple(trajectories), tuple(rewards), {"played": float(self.state)})
+        return Rollouts(tuple(trajectories), tuple(rewards), {"played": float(self.state)})
 
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state}

@@ -21,7 +21,7 @@ from crossagent.launch import FAILED, INTERRUPTED, TERMINATED, USER_ERROR, Kind,
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from crossagent.recipe.schema import Plan
+    from crossagent.recipe.schema import CheckedRecipe
 
 FAILED_CHECK = 1
 
@@ -314,7 +314,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dry_run(plan: Plan, args: argparse.Namespace) -> None:
+def _dry_run(plan: CheckedRecipe, args: argparse.Namespace) -> None:
     from crossagent.estimate import estimate
 
     for line in plan.describe():

@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from crossagent.distributed import ALONE, Ranks
 from crossagent.envs.recording import MIXED, Demonstration, DemoTurn
 from crossagent.envs.workers.pool import EnvFailure, WorkerPool
 from crossagent.errors import DataError, RecipeError, TaskError, did_you_mean
-from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.rollout.store import SEGMENTS, read_rows, segment_rows, segments_of, write_rows
 from crossagent.seeding import derive, rng
 from crossagent.types import Task
@@ -145,7 +145,7 @@ def collect(
         jobs: list[tuple[_Plan, Task, int]] = []
         for plan in plans.values():
             jobs += [(plan, task, number) for task, number in plan.next_attempts(_ROUND // len(plans) or 1)]
-        answers = ranks.joined(
+        answers = ranks.gather_in_order(
             pool.spread(
                 "demonstrate",
                 [
@@ -155,7 +155,7 @@ def collect(
                         names if plan.kind == MIXED else (plan.kind,),
                         derive(seed, "decision", plan.kind, number),
                     )
-                    for plan, task, number in ranks.mine(jobs)
+                    for plan, task, number in ranks.local_items(jobs)
                 ],
             )
         )

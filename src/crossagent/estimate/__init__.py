@@ -21,7 +21,7 @@ from crossagent.estimate.shape import ModelShape
 from crossagent.estimate.sharding import Sharding
 from crossagent.estimate.steps import Rates, StepTime
 from crossagent.estimate.text import count, duration, gib
-from crossagent.recipe.schema import Plan, Recipe
+from crossagent.recipe.schema import CheckedRecipe, Recipe
 
 PROCESS = 700 * 2**20
 """Resident memory of a training process before it has a model: torch, transformers, Lightning (benchmarks/memory_plan.py)."""
@@ -203,7 +203,7 @@ class Estimate:
         }
 
 
-def estimate(checked: Plan, run: Path | None = None) -> Estimate:
+def estimate(checked: CheckedRecipe, run: Path | None = None) -> Estimate:
     """Return what a recipe will need.
 
     Args:

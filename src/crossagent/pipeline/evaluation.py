@@ -30,7 +30,7 @@ from crossagent.policy.matmul import set_matmul_precision
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
 from crossagent.recipe.compose import plain
-from crossagent.recipe.schema import Plan, Recipe
+from crossagent.recipe.schema import CheckedRecipe, Recipe
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.sampling.base import GenerateSampler
 from crossagent.sampling.fast import FastSampler
@@ -72,13 +72,13 @@ class Worlds:
     workers, that all get every result.
     """
 
-    def __init__(self, plan: Plan, pool: WorkerPool, ranks: Ranks) -> None:
+    def __init__(self, plan: CheckedRecipe, pool: WorkerPool, ranks: Ranks) -> None:
         self.plan, self.pool, self.ranks = plan, pool, ranks
         self.device = device_of(plan.recipe.trainer.accelerator, ranks)
         self.described: Described = pool.describe()
 
     @classmethod
-    def open(cls, plan: Plan, stack: ExitStack, ranks: Ranks | None = None) -> Worlds:
+    def open(cls, plan: CheckedRecipe, stack: ExitStack, ranks: Ranks | None = None) -> Worlds:
         """Start the workers; the stack ends them."""
         return cls(plan, stack.enter_context(plan.open_pool()), ranks or Ranks())
 
@@ -123,7 +123,7 @@ class Worlds:
         config = recipe.evaluation
         listed = evaluation_list(suite, self.plan.suites[suite], episodes or config.episodes, config.seed)
         so_far = _SoFar(spaces)
-        with progress.task(name, len(self.ranks.mine(listed))) as bar:
+        with progress.task(name, len(self.ranks.local_items(listed))) as bar:
 
             def ended(trajectories: Sequence[Trajectory]) -> None:
                 so_far.add(trajectories)
@@ -161,7 +161,7 @@ class Worlds:
 
 
 def evaluate_checkpoint(
-    plan: Plan,
+    plan: CheckedRecipe,
     checkpoint: Path,
     suites: Sequence[str],
     spaces: Sequence[str],
@@ -208,7 +208,7 @@ def evaluate_checkpoint(
     return cells
 
 
-def _track(plan: Plan, checkpoint: Path, cells: dict[str, dict[str, Any]], run: Path | None) -> None:
+def _track(plan: CheckedRecipe, checkpoint: Path, cells: dict[str, dict[str, Any]], run: Path | None) -> None:
     recipe = plan.recipe
     uri = tracking_uri(recipe.tracking.uri, run) if recipe.tracking.mlflow else ""
     if not uri:

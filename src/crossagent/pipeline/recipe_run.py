@@ -31,7 +31,7 @@ from crossagent.plugin import SamplingParams
 from crossagent.policy.export import export_checkpoint
 from crossagent.policy.model import Policy
 from crossagent.recipe.compose import plain
-from crossagent.recipe.schema import RECIPE_FILE, Plan, Recipe, load_recipe, validate
+from crossagent.recipe.schema import RECIPE_FILE, CheckedRecipe, Recipe, load_recipe, validate
 from crossagent.registry.plugin_set import PluginSet, load_plugins
 from crossagent.rollout.credit import credit_file, save_credits
 from crossagent.rollout.evaluate import evaluate_experts, evaluation_list
@@ -70,7 +70,7 @@ _LITTLE_CHOICE = 0.05
 UNTRAINED = "untrained"
 
 
-def run(plan: Plan, console: Console, mode: Mode = "auto") -> dict[str, Any]:
+def run(plan: CheckedRecipe, console: Console, mode: Mode = "auto") -> dict[str, Any]:
     """Run a recipe, or what is left of it, and print its table.
 
     Args:
@@ -90,9 +90,9 @@ def run(plan: Plan, console: Console, mode: Mode = "auto") -> dict[str, Any]:
         stack.push(lambda kind, *_: None if kind else ranks.leave())
         directory = _open_directory(plan.recipe, ranks, stack)
         if directory.complete:
-            return show_complete(directory.path, console) if ranks.first else {}
+            return show_complete(directory.path, console) if ranks.is_rank_zero else {}
         work = _Work.open(plan, directory, stack, mode, ranks)
-        if ranks.first:
+        if ranks.is_rank_zero:
             say_where(work)
             for text in plan.recipe.warnings:
                 work.progress.warn(text)
@@ -105,7 +105,7 @@ def run(plan: Plan, console: Console, mode: Mode = "auto") -> dict[str, Any]:
             evaluate(work, stage)
         play_experts(work)
         summarize(work)
-    return show(directory.path, console) if ranks.first else {}
+    return show(directory.path, console) if ranks.is_rank_zero else {}
 
 
 def check_processes(recipe: Recipe, ranks: Ranks) -> None:
@@ -121,12 +121,12 @@ def check_processes(recipe: Recipe, ranks: Ranks) -> None:
 
 def _open_directory(recipe: Recipe, ranks: Ranks, stack: ExitStack) -> RunDirectory:
     """Open and lock the run's directory; ranks other than the first follow what rank 0 has found there."""
-    directory = RunDirectory.open(recipe) if ranks.first else None
+    directory = RunDirectory.open(recipe) if ranks.is_rank_zero else None
     if directory is not None:
         stack.enter_context(directory.locked())
         if not directory.complete:
             stack.push(lambda kind, *_: directory.discard_unstarted() if kind else None)
-    steps = ranks.share(directory.steps if directory is not None else {})
+    steps = ranks.broadcast(directory.steps if directory is not None else {})
     return directory if directory is not None else RunDirectory.follow(recipe, steps)
 
 
@@ -189,7 +189,7 @@ def collect_demonstrations(work: _Work) -> None:
                 progress=lambda done, total: bar.update(done),
                 stats=stats,
             )
-    if work.ranks.first:
+    if work.ranks.is_rank_zero:
         save_demonstrations(directory.demonstrations, demonstrations, {"recipe_sha256": work.recipe.sha256})
     work.finish(
         "demonstrations",
@@ -218,7 +218,7 @@ def train(work: _Work, stage: str) -> None:
     work.track_stage(stage)
     torch_seed(derive(recipe.seed, "stage", stage))
     if stage == UNTRAINED:
-        if work.ranks.first:
+        if work.ranks.is_rank_zero:
             policy = Policy.build(
                 recipe.policy,
                 texts=work.tokenizer_texts() if recipe.makes_tokenizer else (),
@@ -232,7 +232,7 @@ def train(work: _Work, stage: str) -> None:
         with work.progress.task(stage, 1) as bar:
             _STAGES[stage](work, policy, work.stage_run(stage, policy, bar))
     # An interrupted stage counts the time since it was continued; its metrics know the rest.
-    found = found_by(directory.stage(stage)) if work.ranks.first else {}
+    found = found_by(directory.stage(stage)) if work.ranks.is_rank_zero else {}
     work.finish(f"{stage}/train", {"seconds": time.monotonic() - started, "found": found})
 
 
@@ -253,7 +253,7 @@ def evaluate(work: _Work, stage: str) -> None:
         for kind, spaces in kinds.items():
             cell, trajectories = work.worlds.evaluate(policy, suite, spaces, work.progress, f"{stage}: {suite} {kind}")
             cells[suite][kind] = cell
-            if not work.ranks.first:
+            if not work.ranks.is_rank_zero:
                 continue
             save_trajectories(
                 directory.stage(stage) / "trajectories" / f"evaluation-{suite}-{kind}.parquet",
@@ -270,7 +270,7 @@ def evaluate(work: _Work, stage: str) -> None:
                 f"[{100 * cell['ci95'][0]:.0f}–{100 * cell['ci95'][1]:.0f}], J {cell['return']:.3f}"
             )
     work.finish(f"{stage}/eval", {"seconds": time.monotonic() - started, "cells": cells})
-    if work.ranks.first:
+    if work.ranks.is_rank_zero:
         publish(work, stage)
         work.tracker.log_table("evaluation.json", cell_rows(cells), stage)
         work.tracker.end(stage)
@@ -296,7 +296,7 @@ def play_experts(work: _Work) -> None:
             )
             spec = next((spec for spec in work.plan.spaces if spec.name == kind), None)
             cells[suite][kind] = {"interfaces": list(spec.requires) if spec else [], **cell}
-    if work.ranks.first:
+    if work.ranks.is_rank_zero:
         write_json(work.directory.path / "experts.json", cells)
     work.finish("experts", {"cells": cells})
 
@@ -337,7 +337,7 @@ def _report(directory: RunDirectory) -> None:
 
 def summarize(work: _Work) -> None:
     """Write the final summary and report, and close the tracking: work of rank 0."""
-    if not work.ranks.first:
+    if not work.ranks.is_rank_zero:
         return
     directory, recipe = work.directory, work.recipe
     content = publish(work)
@@ -375,7 +375,7 @@ def _strl(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     config = work.recipe.strl
     source = StrlSource(config, demonstrations=work.demonstrations, **work.playing(policy, run))
     result = train_grpo(policy, source, config, run, reference=work.reference(config.reference))
-    if work.ranks.first:
+    if work.ranks.is_rank_zero:
         share = found_by(run.directory).get("two_spaces_can_earn", 1.0)
         teaches = "" if share >= _LITTLE_CHOICE else ": this stage teaches next to nothing about choosing a space"
         work.progress.line(
@@ -389,7 +389,7 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
     config, recipe = work.recipe.relabel, work.recipe
     tasks = {task.name: task for task in work.plan.training_tasks}
     prompt, file = work.worlds.prompt(policy), run.directory / "demonstrations.parquet"
-    if work.ranks.share(not file.exists()):  # else the stage was interrupted after it had begun to train
+    if work.ranks.broadcast(not file.exists()):  # else the stage was interrupted after it had begun to train
         relabelled, stats = relabel(
             [demonstration for demonstration in work.demonstrations if demonstration.task in tasks],
             config,
@@ -404,10 +404,10 @@ def _relabel(work: _Work, policy: Policy, run: StageRun) -> StageResult:
         )
         if not relabelled:
             raise TaskError("relabel: no demonstration of a training task could be replayed; check training_tasks")
-        if work.ranks.first:
+        if work.ranks.is_rank_zero:
             write_json(run.directory / "relabel.json", asdict(stats))
             save_demonstrations(file, relabelled, {"stage": run.name})
-        work.ranks.wait()
+        work.ranks.barrier()
     rows = rows_from_demonstrations(
         load_demonstrations(file),
         prompt,
@@ -452,7 +452,7 @@ class _Work:
     """Everything the steps of one run share."""
 
     def __init__(
-        self, plan: Plan, directory: RunDirectory, worlds: Worlds, tracker: Tracker, progress: ProgressDisplay
+        self, plan: CheckedRecipe, directory: RunDirectory, worlds: Worlds, tracker: Tracker, progress: ProgressDisplay
     ) -> None:
         self.plan, self.recipe, self.directory = plan, plan.recipe, directory
         self.worlds, self.pool, self.tracker, self.progress = worlds, worlds.pool, tracker, progress
@@ -461,13 +461,13 @@ class _Work:
         self._demonstrations: list[Demonstration] | None = None
 
     @classmethod
-    def open(cls, plan: Plan, directory: RunDirectory, stack: ExitStack, mode: Mode, ranks: Ranks) -> _Work:
+    def open(cls, plan: CheckedRecipe, directory: RunDirectory, stack: ExitStack, mode: Mode, ranks: Ranks) -> _Work:
         recipe = plan.recipe
         configure_torch(recipe)
         progress = stack.enter_context(ProgressDisplay(mode, rank=ranks.rank))
         worlds = Worlds.open(plan, stack, ranks)
         tracking = recipe.tracking
-        uri = tracking_uri(tracking.uri, directory.path) if tracking.mlflow and ranks.first else ""
+        uri = tracking_uri(tracking.uri, directory.path) if tracking.mlflow and ranks.is_rank_zero else ""
         tracker = Tracker(uri, tracking.experiment, recipe.run_name, directory.path)
         work = cls(plan, directory, worlds, tracker, progress)
         stack.push(work.close_tracking)
@@ -531,7 +531,7 @@ class _Work:
     def finish(self, step: str, result: Mapping[str, Any]) -> None:
         """Note that a step has finished; no process goes on before rank 0 has written all of it."""
         self.directory.finish(step, result)
-        self.ranks.wait()
+        self.ranks.barrier()
 
     def reference(self, stage: str) -> Policy | None:
         """Return the policy of an earlier stage that the KL is to; None for ``start``: the policy a stage begins with."""
@@ -553,7 +553,7 @@ class _Work:
             liger=trainer.liger,
             evaluate=lambda iteration: self.worlds.validate(policy),
         )
-        if not self.ranks.first:
+        if not self.ranks.is_rank_zero:
             return run
         return replace(
             run,
@@ -567,7 +567,7 @@ class _Work:
 
     def track_stage(self, stage: str) -> None:
         """Begin the stage's nested MLflow run, with its configuration and what it learns from."""
-        if not self.ranks.first:
+        if not self.ranks.is_rank_zero:
             return
         config = plain(self.recipe).get(stage, {})
         self.tracker.begin(stage, params=config, tags={"stage": stage})

@@ -379,7 +379,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CheckedRecipe:
     """A recipe that was checked against the installed plugins: the specs and tasks it names, found."""
 
     recipe: Recipe
@@ -458,7 +458,7 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
+def validate(recipe: Recipe, plugins: PluginSet) -> CheckedRecipe:
     """Check a recipe against what is installed, before anything is loaded or written.
 
     Raises:
@@ -523,7 +523,7 @@ def validate(recipe: Recipe, plugins: PluginSet) -> Plan:
         )
     known = suite_tasks(plugins, environment.name, recipe.environment.options)
     evaluation = recipe.evaluation
-    plan = Plan(
+    plan = CheckedRecipe(
         recipe=recipe,
         plugins=plugins,
         environment=environment,

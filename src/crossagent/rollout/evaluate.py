@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crossagent.distributed import ALONE, Ranks
 from crossagent.envs.recording import MIXED, Demonstration
 from crossagent.envs.workers.pool import EnvFailure, WorkerPool
 from crossagent.errors import TaskError
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.loop import Episode, PromptLike, play
-from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.seeding import derive, rng
 from crossagent.types import StopReason, Task, Trajectory, Turn
 
@@ -110,7 +110,7 @@ def evaluate_experts(
     """
     mixture = pool.config.space_names if kind == MIXED else (kind,)
     jobs = [(task, world, mixture, derive(seed, "expert", number)) for number, (task, world) in enumerate(listed)]
-    answers = ranks.joined(pool.spread("demonstrate", ranks.mine(jobs)))
+    answers = ranks.gather_in_order(pool.spread("demonstrate", ranks.local_items(jobs)))
     trajectories = [
         _expert_trajectory(number, task, world, mixture, answer)
         for number, ((task, world), answer) in enumerate(zip(listed, answers, strict=True))

@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from crossagent.distributed import ALONE, Ranks
 from crossagent.envs.images import png
-from crossagent.envs.workers.pool import Call, EnvFailure, Job, WorkerPool
+from crossagent.envs.workers.pool import EnvFailure, Job, PendingCalls, WorkerPool
 from crossagent.envs.world import Acted
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.config import SCHEDULES
 from crossagent.rollout.explore import draw_space, header_logprobs
-from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive
 from crossagent.spaces.base import CostRule
@@ -199,7 +199,7 @@ def play(
     groups: dict[int, list[Episode]] = {}
     for episode in episodes:
         groups.setdefault(episode.group, []).append(episode)
-    mine = ranks.mine(list(groups.values()))
+    mine = ranks.local_items(list(groups.values()))
     own = [episode for group in mine for episode in group] if ranks.size > 1 else episodes
     losses = _Losses(len(episodes), pool.max_failed)
     table = _Table(own, pool, sampler, prompt, params, seed, step, progress, timing or Timing(), losses)
@@ -211,9 +211,9 @@ def play(
     played: dict[int, list[Trajectory]] = {group[0].group: [] for group in mine}
     for trajectory in table.done:
         played[trajectory.group].append(trajectory)
-    done = [trajectory for group in ranks.joined(played.values()) for trajectory in group]
+    done = [trajectory for group in ranks.gather_in_order(played.values()) for trajectory in group]
     if ranks.size > 1:
-        losses.check(sum(ranks.gather(losses.reasons), Counter()))
+        losses.check(sum(ranks.all_gather(losses.reasons), Counter()))
     return sorted(done, key=lambda t: (t.group, t.member))
 
 
@@ -264,8 +264,8 @@ class _Part:
     live: list[_Live] = field(default_factory=list)
     acting: list[_Said] = field(default_factory=list)
     """Of those that live, what each said; its world is at it."""
-    resets: Call | None = None
-    acts: Call | None = None
+    resets: PendingCalls | None = None
+    acts: PendingCalls | None = None
 
     @property
     def empty(self) -> bool:
@@ -348,7 +348,7 @@ class _Table:
     def play_by_arrival(self) -> None:
         """Sample whatever has arrived; every world goes on by itself."""
         free = list(range(self.pool.slots - 1, -1, -1))
-        flying: dict[Call, _Live | _Said] = {}
+        flying: dict[PendingCalls, _Live | _Said] = {}
         while self.waiting or flying:
             while self.waiting and free:
                 state = self._seat(free)
@@ -388,7 +388,7 @@ class _Table:
         return [list(range(first - 1, -1, -1)), list(range(slots - 1, first - 1, -1))]
 
     # -- steps -----------------------------------------------------------------------------------------------------
-    def _submit(self, method: str, jobs: Sequence[Job]) -> Call:
+    def _submit(self, method: str, jobs: Sequence[Job]) -> PendingCalls:
         before = time.perf_counter()
         call = self.pool.submit(method, jobs)  # a pool without workers does it here and now
         self.timing.environment_s += time.perf_counter() - before

@@ -22,7 +22,7 @@ from crossagent.errors import CrossAgentError
 from crossagent.plugin import Sample, SampleRequest, SamplingParams
 from crossagent.policy.images import Pictures
 from crossagent.policy.model import Policy
-from crossagent.sampling.constrained import Walk, grammars_of
+from crossagent.sampling.constrained import GrammarState, grammars_of
 from crossagent.types import TokenSet
 
 _BIN = 64
@@ -204,7 +204,7 @@ class BatchedSampler:
                     f"model's {self._limit} positions; show less history, or use a model with a longer context"
                 )
 
-    def _walk(self, requests: Sequence[SampleRequest], params: SamplingParams) -> Walk | None:
+    def _walk(self, requests: Sequence[SampleRequest], params: SamplingParams) -> GrammarState | None:
         """Return what keeps responses to their grammars; None where there is none."""
         if not any(request.grammar for request in requests):
             return None
@@ -286,7 +286,7 @@ class _Chooser(LogitsProcessor):
         requests: Sequence[SampleRequest],
         width: int,
         temperature: float,
-        walk: Walk | None = None,
+        walk: GrammarState | None = None,
         pictures: Pictures | None = None,
     ) -> None:
         self.requests, self.walk, self.pictures = requests, walk, pictures

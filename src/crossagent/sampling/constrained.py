@@ -1,6 +1,6 @@
 """Constrained decoding: which tokens may follow, so that every response is a text of its grammar.
 
-A grammar is compiled once per tokenizer, by llguidance. Samplers ask a :class:`Walk` for the sets of tokens before each
+A grammar is compiled once per tokenizer, by llguidance. Samplers ask a :class:`GrammarState` for the sets of tokens before each
 draw and tell it what was drawn; the sets go with the response, so that log-probs are later taken over the same tokens.
 
 The token limit must not cut an action in two. So where as many tokens are left as the longest of the shortest ways to an end
@@ -121,9 +121,9 @@ class Grammars:
             self._sets.clear()
         return self._sets.setdefault(tokens, tokens)
 
-    def walk(self, requests: Sequence[SampleRequest], limit: int) -> Walk | None:
+    def walk(self, requests: Sequence[SampleRequest], limit: int) -> GrammarState | None:
         """Begin the responses of a batch, of at most ``limit`` tokens each; None where no request has a grammar."""
-        return Walk(self, requests, limit) if any(request.grammar for request in requests) else None
+        return GrammarState(self, requests, limit) if any(request.grammar for request in requests) else None
 
 
 @lru_cache(maxsize=4)
@@ -264,7 +264,7 @@ class _Row:
             self.ending = list(self.grammar.way(self.state(), self.left) or ())
 
 
-class Walk:
+class GrammarState:
     """The responses of one batch under their grammars: what may follow, and what did."""
 
     def __init__(self, grammars: Grammars, requests: Sequence[SampleRequest], limit: int) -> None:
@@ -350,7 +350,7 @@ def allowed_tokens(
         CrossAgentError: The response is none of the grammar's.
     """
     request = SampleRequest((), 0, tuple(response_ids[:forced]), grammar=grammar)
-    walk = Walk(grammars_of(tokenizer, eot_id), [request], max_new_tokens)
+    walk = GrammarState(grammars_of(tokenizer, eot_id), [request], max_new_tokens)
     logits = torch.zeros(1, len(tokenizer))
     for place, token in enumerate(response_ids[forced:], forced):
         walk.mask(logits, [0])

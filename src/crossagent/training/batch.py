@@ -151,7 +151,7 @@ def rows_from_trajectories(
     """Return the rows of what was played, in the order of trajectories and turns.
 
     Args:
-        trajectories: Played episodes; ids are used as they were sampled.
+        trajectories: Rollouts episodes; ids are used as they were sampled.
         advantages: Per trajectory one number, or one per turn; NaN leaves the trajectory out, as a failure. None: all 0.
         concatenate: Join successive turns into one row as long as each prompt extends all ids before it exactly; where one
             does not, a new row begins. The gradient is the same.
@@ -369,7 +369,7 @@ _PIECES = 4
 """What a rank has to do is dealt out in pieces of at most this part of it, so that ranks end about together."""
 
 
-def dealt(rows: Sequence[Row], size: int, *, shared: bool = False) -> list[list[int]]:
+def split_over_ranks(rows: Sequence[Row], size: int, *, shared: bool = False) -> list[list[int]]:
     """Deal rows to ``size`` ranks that are to compute about as many tokens; return the indices of each, ascending.
 
     Rows that share a beginning stay together, unless they are much: a beginning is computed once per rank.

@@ -82,10 +82,10 @@ class Evaluator(lightning.Callback):
 
     def _consider(self, module: Any, iteration: int) -> float:
         ranks = Ranks.current()
-        value = ranks.share(float(self.evaluate(iteration)))
+        value = ranks.broadcast(float(self.evaluate(iteration)))
         if self.keep_best and value > self.best_value:
             self.best_value, self.best_iteration = value, iteration
-            if ranks.first:
+            if ranks.is_rank_zero:
                 module.policy.save(self.directory / BEST)
         return value
 

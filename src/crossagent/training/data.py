@@ -65,7 +65,7 @@ class SFTSchedule(Dataset[SFTPart]):
         chosen = self.step_rows(step)
         tokens = sum(row.trained_tokens for row in chosen)
         cuts = [len(chosen) * k // self.parts for k in range(self.parts + 1)]
-        mine = (self.ranks or Ranks.current()).mine(chosen[cuts[part] : cuts[part + 1]])
+        mine = (self.ranks or Ranks.current()).local_items(chosen[cuts[part] : cuts[part + 1]])
         return SFTPart(collate(mine, self.pad_id) if mine else nothing(chosen, self.pad_id), tokens, self.pictures)
 
     def step_rows(self, step: int) -> list[Row]:

@@ -102,7 +102,7 @@ def fit_stage(
         use_liger(module.policy.backbone)
     if run.compile:
         compile_layers(module.policy.layers())
-    done = ranks.share(_prepare(run, resume, metrics_file) if ranks.first else 0)
+    done = ranks.broadcast(_prepare(run, resume, metrics_file) if ranks.is_rank_zero else 0)
     torch.manual_seed(derive(run.seed, "torch", run.name, *([ranks.rank] if ranks.rank else [])))
     with _quiet():
         trainer = lightning.Trainer(
@@ -133,9 +133,9 @@ def fit_stage(
         # A batch is ids and masks, in a frozen dataclass that Lightning's half precision would fail to convert.
         trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
         _fit(trainer, module, data, resume / STATE if done else None)
-    if ranks.first:
+    if ranks.is_rank_zero:
         _finish(module, run, resume, [c for c in callbacks if isinstance(c, Evaluator) and c.keep_best])
-    ranks.wait()
+    ranks.barrier()
     rows = read_metrics(metrics_file)
     return StageResult(
         stage=run.name,

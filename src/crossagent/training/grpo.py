@@ -39,7 +39,7 @@ from crossagent.import_path import ESTIMATOR, LOSS, find_function
 from crossagent.policy.model import Policy, Reference, make_reference
 from crossagent.rollout.credit import Credits
 from crossagent.seeding import rng
-from crossagent.training.batch import Batch, Row, collate, dealt, micro_batches, rows_from_trajectories
+from crossagent.training.batch import Batch, Row, collate, micro_batches, rows_from_trajectories, split_over_ranks
 from crossagent.training.callbacks import Evaluator
 from crossagent.training.config import GRPOConfig
 from crossagent.training.data import Iterations, nothing
@@ -54,10 +54,10 @@ from crossagent.training.metrics import (
 )
 from crossagent.training.module import PolicyModule
 from crossagent.training.scoring import credits_of
-from crossagent.training.sources import GroupSource, Played, live_trajectories, trained_trajectories
+from crossagent.training.sources import GroupSource, Rollouts, live_trajectories, trained_trajectories
 from crossagent.training.stage import StageResult, StageRun
 from crossagent.training.strategies import accumulating, optimiser_step
-from crossagent.training.totals import Totals
+from crossagent.training.update_stats import UpdateStats
 from crossagent.types import Trajectory
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class GRPOModule(PolicyModule):
         self.policy.eval()
         with timed("time/rollout", metrics):
             played = self.source.play(iteration)
-        if Ranks.current().first:
+        if Ranks.current().is_rank_zero:
             self.on_trajectories(iteration + 1, played.trajectories)
         keep = trained_trajectories(played, self.config)
         layout = partial(
@@ -144,7 +144,7 @@ class GRPOModule(PolicyModule):
         scored.rows = layout(credit)
         with timed("time/update", metrics):
             metrics |= self.update(scored, iteration)
-        if Ranks.current().first:
+        if Ranks.current().is_rank_zero:
             self.on_credit(iteration + 1, played.trajectories, scored.credits(played.trajectories, credit))
         metrics |= _summary(played, keep, advantages, self.source, self.config)
         metrics |= space_entropy(_turn_entropies(scored, played, self.source), self.source.spaces)
@@ -172,7 +172,7 @@ class GRPOModule(PolicyModule):
             for some in ([i for i in range(width) if i not in later], sorted(later) if self._reference else [])
             for part in micro_batches([rows[i] for i in some], c.logprob_batch_tokens, shared=self.policy.packs)
         ]
-        for indices in ranks.mine(batches):
+        for indices in ranks.local_items(batches):
             known = indices[0] not in later
             batch = self._collate([rows[i] for i in indices])
             # A header that was drawn is weighed (exploration_weights) even where its segment does not train.
@@ -200,7 +200,7 @@ class GRPOModule(PolicyModule):
             return frozenset()
         return frozenset(self.minibatches(rows, iteration, 0)[0])
 
-    def advantages(self, played: Played, scored: Scored) -> list[list[float]]:
+    def advantages(self, played: Rollouts, scored: Scored) -> list[list[float]]:
         """Return one advantage per trajectory and turn; NaN where the member was dropped or its group cannot teach.
 
         The baseline is over trajectories; only GiGPO's step part looks at turns. What does not train enters no statistic.
@@ -243,7 +243,7 @@ class GRPOModule(PolicyModule):
 
     def update(self, scored: Scored, iteration: int) -> dict[str, float]:
         """Make the iteration's optimiser steps; returns means over trained tokens. Nothing to train: no step."""
-        totals, ranks = Totals(), Ranks.current()
+        totals, ranks = UpdateStats(), Ranks.current()
         optimiser, scheduler = self.optimizers(), self.lr_schedulers()
         strategy, parameters = self.trainer.strategy, self.trained_parameters
         looks = self.looks(any(row.images for row in scored.rows))
@@ -272,7 +272,7 @@ class GRPOModule(PolicyModule):
         metrics["train/lr"] = float(optimiser.param_groups[0]["lr"])  # type: ignore[union-attr]
         if scored.rows:
             if self.config.old_logprobs == "sampler":  # each rank has taken those of its own rows
-                known = ranks.gather([e if e.numel() else None for e in scored.entropy])
+                known = ranks.all_gather([e if e.numel() else None for e in scored.entropy])
                 scored.entropy = [next(e for e in of if e is not None) for of in zip(*known, strict=True)]
             trained = itertools.chain.from_iterable(row.loss_mask for row in scored.rows)
             taken = torch.cat(scored.entropy)[torch.from_numpy(np.fromiter(trained, dtype=bool))]
@@ -291,7 +291,7 @@ class GRPOModule(PolicyModule):
         packs = self.policy.packs and not blank
         asked = [rows[i] for i in indices]
         shares = []
-        for own in dealt(asked, size, shared=packs):
+        for own in split_over_ranks(asked, size, shared=packs):
             parts = micro_batches([asked[i] for i in own], self.config.micro_batch_tokens, shared=packs)
             shares.append([[own[k] for k in part] for part in parts])
         passes = max(map(len, shares))
@@ -315,7 +315,7 @@ class GRPOModule(PolicyModule):
         self,
         scored: Scored,
         indices: Sequence[int],
-        totals: Totals,
+        totals: UpdateStats,
         first: bool,
         parts: Sequence[Sequence[int]] | None = None,
         looks: bool = False,
@@ -451,7 +451,7 @@ def _is_free(trajectory: Trajectory, source: GroupSource) -> bool:
     return len(trajectory.spaces) in (0, len(source.spaces))
 
 
-def _turn_entropies(scored: Scored, played: Played, source: GroupSource) -> list[tuple[str | None, float, int]]:
+def _turn_entropies(scored: Scored, played: Rollouts, source: GroupSource) -> list[tuple[str | None, float, int]]:
     """Return (space, sum of the entropy, tokens) of each trained turn in which every space might be used."""
     found = []
     for row, entropy in zip(scored.rows, scored.entropy, strict=True):
@@ -466,7 +466,7 @@ def _turn_entropies(scored: Scored, played: Played, source: GroupSource) -> list
 
 
 def _summary(
-    played: Played,
+    played: Rollouts,
     keep: Sequence[bool],
     advantages: Sequence[Sequence[float]],
     source: GroupSource,
@@ -560,10 +560,10 @@ def _gathered(values: list[Tensor], batches: Sequence[Sequence[int]], ranks: Ran
     """Return the values of all rows, of which each rank has those of its own ``batches``."""
     if ranks.size == 1:
         return values
-    mine = [values[i] for indices in ranks.mine(batches) for i in indices]
+    mine = [values[i] for indices in ranks.local_items(batches) for i in indices]
     flat = torch.cat(mine) if mine else torch.empty(0)  # one tensor: thousands take as long as the passes
     whole = list(values)
-    for rank, (found, lengths) in enumerate(ranks.gather((flat, [len(value) for value in mine]))):
+    for rank, (found, lengths) in enumerate(ranks.all_gather((flat, [len(value) for value in mine]))):
         theirs = [i for indices in batches[rank :: ranks.size] for i in indices]
         for index, value in zip(theirs, found.split(lengths), strict=True):
             whole[index] = value

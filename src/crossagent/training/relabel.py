@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from crossagent.distributed import ALONE, Ranks
 from crossagent.envs.recording import Demonstration
 from crossagent.envs.workers.pool import WorkerPool
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.loop import PromptLike
-from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.seeding import rng
 from crossagent.training.config import RelabelConfig
-from crossagent.training.single_turn import Judged, choose_states, judge
+from crossagent.training.single_turn import ScoredState, choose_states, score_responses
 from crossagent.types import Task
 
 RELABELLED = "relabelled"
@@ -74,7 +74,7 @@ def relabel(
         ranks: The processes that judge the states together; all get the same result.
     """
     states = choose_states(demonstrations, config.states, seed)
-    judged, dropped = judge(
+    judged, dropped = score_responses(
         states,
         config.samples,
         tasks=tasks,
@@ -120,13 +120,13 @@ def balanced(demonstrations: Sequence[Demonstration], most: float, seed: int) ->
     return [demonstration for index, demonstration in enumerate(demonstrations) if index in keep]
 
 
-def _right_spaces(judged: Judged) -> list[str]:
+def _right_spaces(judged: ScoredState) -> list[str]:
     """Return the spaces in which a response was right, sorted."""
     pairs = zip(judged.lowered, judged.rewards, strict=True)
     return sorted({low.space for low, reward in pairs if reward and low.space is not None})
 
 
-def _relabelled(judged: Judged, spaces: tuple[str, ...], seed: int, index: int) -> Demonstration:
+def _relabelled(judged: ScoredState, spaces: tuple[str, ...], seed: int, index: int) -> Demonstration:
     """Return the state with one of its right responses, drawn as often as the policy gave it; else with a*."""
     demonstration, turns = judged.state.demonstration, judged.state.demonstration.turns
     right = [

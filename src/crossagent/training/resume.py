@@ -40,7 +40,7 @@ def save_resume_point(trainer: Any, module: Any, path: Path, rows: int) -> None:
         trainer.save_checkpoint(stage / STATE, weights_only=False)
         if first:
             checkpoint.write_manifest(stage, {"rows": rows})
-    Ranks.current().wait()  # one that ended now would have the others stopped while it is being put in its place
+    Ranks.current().barrier()  # one that ended now would have the others stopped while it is being put in its place
 
 
 def rows_done(path: Path) -> int:
@@ -83,7 +83,7 @@ def restore_generators(states: Mapping[str, Any]) -> None:
 
 def save_module_state(module: Any, state: dict[str, Any], ranks: Ranks) -> None:
     """Complete a Lightning checkpoint: every rank's generators in, and weights that do not train out (a LoRA stage's base)."""
-    state[_GENERATORS] = ranks.gather(generator_states())
+    state[_GENERATORS] = ranks.all_gather(generator_states())
     trained = _trained(module)
     state["state_dict"] = {name: value for name, value in state["state_dict"].items() if name in trained}
 

@@ -72,7 +72,7 @@ class SFTModule(PolicyModule):
         """Make the step, and its row of metrics: sums over all ranks."""
         lr = float(optimizer.param_groups[0]["lr"])
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        sums = Ranks.current().total(self._sums)
+        sums = Ranks.current().all_reduce_sum(self._sums)
         strategy = self.trainer.strategy
         norm = strategy.last_norm if isinstance(strategy, DeepSpeed) else self._norm
         self.metrics = {

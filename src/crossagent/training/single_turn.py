@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from crossagent.distributed import ALONE, Ranks
 from crossagent.envs.recording import Demonstration, images_of
 from crossagent.envs.workers.pool import EnvFailure, WorkerPool
 from crossagent.envs.world import LoweredAction
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
 from crossagent.rollout.explore import draw_space
 from crossagent.rollout.loop import PromptLike, Timing, forget, space_openings, written
-from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.seeding import derive, rng
 from crossagent.types import RawTick, Task
 
@@ -51,7 +51,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredState:
     """The responses to one state, compared with its demonstrated action."""
 
     state: State
@@ -92,7 +92,7 @@ def choose_states(demonstrations: Sequence[Demonstration], number: int, seed: in
     return chosen
 
 
-def judge(
+def score_responses(
     states: Sequence[State],
     samples_each: int,
     *,
@@ -108,7 +108,7 @@ def judge(
     explore: int = 0,
     timing: Timing | None = None,
     ranks: Ranks = ALONE,
-) -> tuple[list[Judged], int]:
+) -> tuple[list[ScoredState], int]:
     """Sample ``samples_each`` responses per state and judge them.
 
     Args:
@@ -130,7 +130,7 @@ def judge(
     Returns:
         (The judged states in order, the number of states whose world broke; those are dropped.)
     """
-    mine = ranks.mine(list(enumerate(states)))
+    mine = ranks.local_items(list(enumerate(states)))
     requests = [
         [
             SampleRequest(
@@ -169,7 +169,7 @@ def judge(
         ],
     )
     timing.environment_s += time.perf_counter() - begun
-    done = ranks.joined(zip(requests, samples, texts, answers, strict=True))
+    done = ranks.gather_in_order(zip(requests, samples, texts, answers, strict=True))
     judged, dropped = [], 0
     for state, (request, group, said, answer) in zip(states, done, strict=True):
         if isinstance(answer, EnvFailure):
@@ -184,7 +184,7 @@ def judge(
             1.0 if low.ticks is not None and expert.ticks is not None and low.ticks == expert.ticks else 0.0
             for low in lowered
         )
-        judged.append(Judged(state, tuple(request), tuple(group), tuple(said), expert, tuple(lowered), rewards))
+        judged.append(ScoredState(state, tuple(request), tuple(group), tuple(said), expert, tuple(lowered), rewards))
     return judged, dropped
 
 

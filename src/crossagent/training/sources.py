@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from crossagent.algorithms import live_groups, overlong_penalty
+from crossagent.distributed import ALONE, Ranks
 from crossagent.envs.recording import Demonstration
 from crossagent.envs.workers.failures import FAULTS
 from crossagent.envs.workers.pool import EnvFailure, WorkerPool
@@ -20,16 +21,15 @@ from crossagent.errors import CrossAgentError, RecipeError
 from crossagent.plugin import Sampler, SamplingParams
 from crossagent.rollout.explore import explored_turn
 from crossagent.rollout.loop import Episode, PromptLike, Timing, play, said
-from crossagent.rollout.ranks import ALONE, Ranks
 from crossagent.rollout.segments import token_segments
 from crossagent.seeding import derive, rng
 from crossagent.training.config import GRPOConfig, StrlConfig
-from crossagent.training.single_turn import Judged, choose_states, judge
+from crossagent.training.single_turn import ScoredState, choose_states, score_responses
 from crossagent.types import Group, StopReason, Task, Trajectory, Turn
 
 
 @dataclass(frozen=True)
-class Played:
+class Rollouts:
     """What one iteration played."""
 
     trajectories: tuple[Trajectory, ...]
@@ -66,7 +66,7 @@ class GroupSource(Protocol):
     weights: Mapping[str, float]
     """λ per space."""
 
-    def play(self, iteration: int) -> Played:
+    def play(self, iteration: int) -> Rollouts:
         """Return what was played."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class MtrlSource:
         self.params = SamplingParams(config.temperature, config.max_new_tokens or max_new_tokens)
         self.picker, self.schedule = TaskPicker(tasks, config, seed), schedule
 
-    def play(self, iteration: int) -> Played:
+    def play(self, iteration: int) -> Rollouts:
         """Play ``groups`` groups; replace those that cannot teach, ``resample_rounds`` times at most."""
         c = self.config
         trajectories: list[Trajectory] = []
@@ -228,7 +228,7 @@ class MtrlSource:
             rewards += [
                 turn_rewards(t, self.weights, c.invalid_penalty, c.overlong(self.params.max_new_tokens)) for t in played
             ]
-            keep = live_trajectories(Played(tuple(trajectories), tuple(rewards)), c)
+            keep = live_trajectories(Rollouts(tuple(trajectories), tuple(rewards)), c)
             alive = {t.group for t, k in zip(trajectories, keep, strict=True) if k}
             start, wanted, rounds = start + wanted, c.groups - len(alive), rounds + 1
         own = {
@@ -237,14 +237,14 @@ class MtrlSource:
             "workers/restarts": float(self.pool.restarts - restarts),
             "workers/memory_mb": sum(one.memory_mb for one in self.pool.health()),
         }
-        gathered = self.ranks.gather(own)
+        gathered = self.ranks.all_gather(own)
         metrics = {
             "rollout/groups": float(start),
             "rollout/resampled": float(start - c.groups),
             **{name: sum(one[name] for one in gathered) for name in own},
             **_longest(timing, self.ranks),
         }
-        return Played(tuple(trajectories), tuple(rewards), metrics)
+        return Rollouts(tuple(trajectories), tuple(rewards), metrics)
 
     def _allowed(self, position: int) -> tuple[str, ...]:
         """Return the spaces of the group at this place in the order of all groups of the stage."""
@@ -263,11 +263,11 @@ class MtrlSource:
 
 def _longest(timing: Timing, ranks: Ranks) -> dict[str, float]:
     """Return where the time of an iteration went, on the process where it took longest."""
-    each = ranks.gather((timing.generate_s, timing.environment_s))
+    each = ranks.all_gather((timing.generate_s, timing.environment_s))
     return {"time/generate": max(g for g, _ in each), "time/environment": max(e for _, e in each)}
 
 
-def live_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
+def live_trajectories(played: Rollouts, config: GRPOConfig) -> list[bool]:
     """Return which trajectories are of groups that can teach; see :func:`crossagent.algorithms.live_groups`."""
     if not played.trajectories:
         return []
@@ -281,7 +281,7 @@ def live_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
     return [bool(k) for k in keep]
 
 
-def trained_trajectories(played: Played, config: GRPOConfig) -> list[bool]:
+def trained_trajectories(played: Rollouts, config: GRPOConfig) -> list[bool]:
     """Return which trajectories train: those that live, less, with ``overlong_filter``, those cut at the token limit."""
     live = live_trajectories(played, config)
     return [
@@ -333,13 +333,13 @@ class StrlSource:
         self.pool, self.sampler, self.prompt = pool, sampler, prompt
         self.params = SamplingParams(config.temperature, config.max_new_tokens or max_new_tokens)
 
-    def play(self, iteration: int) -> Played:
+    def play(self, iteration: int) -> Rollouts:
         """Play the next ``groups`` states."""
         c = self.config
         first = iteration * c.groups
         states = [self.states[(first + k) % len(self.states)] for k in range(min(c.groups, len(self.states)))]
         timing = Timing()
-        judged, dropped = judge(
+        judged, dropped = score_responses(
             states,
             c.group_size,
             tasks=self.tasks,
@@ -383,7 +383,7 @@ class StrlSource:
             metrics["strl/cross_space_hits"] = sum(crossed) / len(crossed)
         if iteration == 0:
             metrics |= self.survey()
-        return Played(tuple(trajectories), rewards, metrics)
+        return Rollouts(tuple(trajectories), rewards, metrics)
 
     def survey(self, states: int = _SURVEY) -> dict[str, float]:
         """Return the share of states in which two or more spaces can earn the reward, as their experts show: without any,
@@ -395,7 +395,7 @@ class StrlSource:
             for s in chosen
         ]
         able = []
-        answers = self.ranks.joined(self.pool.spread("alternatives", self.ranks.mine(jobs)))
+        answers = self.ranks.gather_in_order(self.pool.spread("alternatives", self.ranks.local_items(jobs)))
         for state, answer in zip(chosen, answers, strict=True):
             if not isinstance(answer, EnvFailure):
                 goal, *others = answer
@@ -411,7 +411,7 @@ class StrlSource:
 
 
 def _single_turn(
-    judged: Judged, group: int, member: int, spaces: tuple[str, ...], prompt: PromptLike, explored: bool
+    judged: ScoredState, group: int, member: int, spaces: tuple[str, ...], prompt: PromptLike, explored: bool
 ) -> Trajectory:
     """Return one response as a trajectory of one turn; success is equality with the demonstrated action."""
     demonstration, sample, low = judged.state.demonstration, judged.samples[member], judged.lowered[member]

@@ -19,11 +19,11 @@ from typing import Any, Protocol
 
 from crossagent.envs.workers.failures import EnvFailure, FailureKind, failure
 from crossagent.envs.workers.process import Limits, ProcessWorker
-from crossagent.envs.workers.server import Answer, Beat, Job, Worlds
+from crossagent.envs.workers.server import Answer, Beat, Job, WorkerWorlds
 from crossagent.envs.world import Described, WorldConfig
 from crossagent.errors import CrossAgentError, PluginError
 
-__all__ = ["Call", "EnvFailure", "FailureKind", "Health", "Job", "Worker", "WorkerPool"]
+__all__ = ["EnvFailure", "FailureKind", "Health", "Job", "PendingCalls", "Worker", "WorkerPool"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _START_TRIES = 5
 _BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.1, 10.0
 
 
-class Call:
+class PendingCalls:
     """Jobs under way. ``results`` are in the order of the jobs; complete when ``done``."""
 
     def __init__(self, method: str, jobs: Sequence[Job]) -> None:
@@ -128,7 +128,7 @@ class Health:
 class _Batch:
     """Jobs of one call that go to one worker in one message."""
 
-    call: Call
+    call: PendingCalls
     indices: list[int]
     packed: Any
 
@@ -202,7 +202,7 @@ class WorkerPool:
         """Failed jobs so far, by kind."""
         self._episodes: dict[int, tuple[str, int]] = {}
         self._gone: dict[int, EnvFailure] = {}
-        self._local: Worlds | None = None
+        self._local: WorkerWorlds | None = None
         limits = Limits(timeout_s, reset_timeout_s or timeout_s, start_timeout_s, memory_mb)
         self._lines = [_Line(self.worker_class(config, index, limits)) for index in range(workers)]
         self._finalizer = weakref.finalize(self, _end_all, [line.worker for line in self._lines], os.getpid())
@@ -212,7 +212,7 @@ class WorkerPool:
             while any(not line.ready for line in self._lines):
                 self._look([line for line in self._lines if not line.ready])
             if not workers:
-                self._local = Worlds(config, Beat(None, timeout_s, timeout_s))
+                self._local = WorkerWorlds(config, Beat(None, timeout_s, timeout_s))
         except BaseException:
             self.close()
             raise
@@ -243,11 +243,11 @@ class WorkerPool:
 
     # -- calls -----------------------------------------------------------------------------------------------------
     def call(self, method: str, slot: int, *args: Any) -> Any:
-        """Call one method of one world; see :meth:`call_many`."""
+        """PendingCalls one method of one world; see :meth:`call_many`."""
         return self.call_many(method, [(slot, args)])[0]
 
     def spread(self, method: str, args: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Call a method that needs no episode once for each ``args``, spread over all worlds; results in that order."""
+        """PendingCalls a method that needs no episode once for each ``args``, spread over all worlds; results in that order."""
         return self.call_many(method, [(index % self.slots, a) for index, a in enumerate(args)])
 
     def describe(self) -> Described:
@@ -265,13 +265,13 @@ class WorkerPool:
         """
         return self.finish(self.submit(method, jobs))
 
-    def submit(self, method: str, jobs: Sequence[Job]) -> Call:
+    def submit(self, method: str, jobs: Sequence[Job]) -> PendingCalls:
         """Begin what :meth:`call_many` does and return at once. A worker does what it is sent in that order.
 
         Raises:
             Exception: An argument cannot be pickled; then nothing was sent.
         """
-        call = Call(method, jobs)
+        call = PendingCalls(method, jobs)
         batches: dict[int, list[int]] = {}
         for index, (slot, _) in enumerate(jobs):
             if not 0 <= slot < self.slots:
@@ -290,7 +290,7 @@ class WorkerPool:
             self._send(self._lines[w])
         return call
 
-    def finish(self, call: Call) -> list[Any]:
+    def finish(self, call: PendingCalls) -> list[Any]:
         """Wait for a call and return its results.
 
         Raises:
@@ -299,7 +299,7 @@ class WorkerPool:
         self.wait([call], every=True)
         return call.results
 
-    def wait(self, calls: Sequence[Call], every: bool = False) -> list[Call]:
+    def wait(self, calls: Sequence[PendingCalls], every: bool = False) -> list[PendingCalls]:
         """Wait until one of ``calls`` (or every one) is done; return those that are, in their order."""
         try:
             while not (all if every else any)(call.done for call in calls):

@@ -51,7 +51,7 @@ class Beat:
         self.values[DEADLINE] = time.monotonic_ns() + (self._reset_ns if starting else self._timeout_ns)
 
 
-class Worlds:
+class WorkerWorlds:
     """The worlds of one process, built when they are first used."""
 
     def __init__(self, config: WorldConfig, beat: Beat, weigh: bool = False) -> None:
@@ -119,13 +119,13 @@ def serve(sock: int, beat: int, parent: int, timeout_s: float, reset_timeout_s: 
     """Run a worker: read calls, answer them, until the pool says so or the parent is gone."""
     connection = Connection(sock)
     signs = Beat(mmap.mmap(beat, BEAT_BYTES), timeout_s, reset_timeout_s)
-    held: list[Worlds] = []
+    held: list[WorkerWorlds] = []
     threading.Thread(target=_watch, args=(parent, memory_bytes, signs, held), daemon=True).start()
     answers = _Outbox(connection)
     try:
         message = connection.recv_bytes()
         try:
-            held.append(Worlds(pickle.loads(message), signs, weigh=memory_bytes > 0))
+            held.append(WorkerWorlds(pickle.loads(message), signs, weigh=memory_bytes > 0))
         except Exception as error:
             if not isinstance(error, (ValueError, CrossAgentError)):  # those say what is wrong, and every worker has it
                 traceback.print_exc()
@@ -175,7 +175,7 @@ class _Outbox:
                     self._left -= 1
 
 
-def _watch(parent: int, memory_bytes: int, beat: Beat, held: list[Worlds]) -> None:
+def _watch(parent: int, memory_bytes: int, beat: Beat, held: list[WorkerWorlds]) -> None:
     """End this process when the parent is gone, or it holds too much; also from inside a job that never ends."""
     while os.getppid() == parent:
         beat.values[MEMORY] = size = resident_bytes()

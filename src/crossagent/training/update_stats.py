@@ -10,7 +10,7 @@ from crossagent.distributed import Ranks
 from crossagent.training.batch import Batch
 
 
-class Totals:
+class UpdateStats:
     """Sums over the micro-batches of an iteration, divided once."""
 
     def __init__(self) -> None:
@@ -59,11 +59,11 @@ class Totals:
         if kl is not None:
             self._kl_known, self.kl = True, self.kl + float(kl[mask].sum())
 
-    def over(self, ranks: Ranks) -> Totals:
+    def over(self, ranks: Ranks) -> UpdateStats:
         """Return the sums and maxima over all ranks; what is counted per step is the same on all of them."""
         if ranks.size == 1:
             return self
-        everyone, whole = ranks.gather(self), Totals()
+        everyone, whole = ranks.all_gather(self), UpdateStats()
         whole.steps, whole.skipped, whole.norm = self.steps, self.skipped, self.norm
         for name in ("loss", "tokens", "low", "high", "ratio", "kl", "kl_old", "gap"):
             setattr(whole, name, sum(getattr(one, name) for one in everyone))
