@@ -1,4 +1,4 @@
-"""Rollouts, GRPO steps and SFT steps beside TRL's, of the same model, prompts, turns and rewards.
+"""Played, GRPO steps and SFT steps beside TRL's, of the same model, prompts, turns and rewards.
 
     python benchmarks/rollout_vs_trl.py [--prompts 400,1200,2400] [--smollm2 DIR] [--repeats 3] [--only grpo|sft] [--skip-tiny]
 

@@ -46,7 +46,7 @@ class StrollExecutor(Executor):
 
 
 class StrollSpace(ActionSpace):
-    """GrammarState and grab; costs the time it takes."""
+    """Walk and grab; costs the time it takes."""
 
     name, version, requires, header = "stroll", "1", ("control",), "Stroll:"
     tokenizer, executor = StrollTokenizer(), StrollExecutor()

@@ -29,14 +29,14 @@ class Wide(ToyWorld):
         super().__init__(cells=12 + STEPS)
 
 
-class GrammarState(GenericSpace):
+class Walk(GenericSpace):
     """Uses a global of the script too."""
 
     def cost(self, action, outcome):
         return outcome.ticks / STEPS
 
 
-walk = GrammarState("walk", {"east": [Call("control", "step", (("d",), (), (0, 0)))] * STEPS})
+walk = Walk("walk", {"east": [Call("control", "step", (("d",), (), (0, 0)))] * STEPS})
 world = replace(toy_environment(), factory=Wide, suite=ToySuite, experts={"skills": SkillsExpert})
 plugins = PluginSet().with_(space=walk, environment=world)
 
@@ -45,7 +45,7 @@ if __name__ == "__main__":
     for workers in (0, 1):
         with WorkerPool(config, workers, 1, 30.0) as pool:
             pool.call("reset", 0, ToySuite().get("get:apple"), 0)
-            acted = pool.call("act", 0, "GrammarState: east")
+            acted = pool.call("act", 0, "Walk: east")
             print(workers, acted.ticks, acted.cost, pool.describe().fragments["walk"])
 '''
 
@@ -54,7 +54,7 @@ def test_workers_build_what_was_typed_into_a_script(python: Run, tmp_path: Path)
     (tmp_path / "script.py").write_text(SCRIPT)
     done = python("script.py")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "0 2 1.0 GrammarState: east\n1 2 1.0 GrammarState: east\n"
+    assert done.stdout == "0 2 1.0 Walk: east\n1 2 1.0 Walk: east\n"
 
 
 def test_a_config_of_names_is_pickled_as_plain_data(monkeypatch: pytest.MonkeyPatch) -> None:

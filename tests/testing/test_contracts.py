@@ -94,7 +94,7 @@ def test_a_broken_rule_is_one_failed_test_with_its_message_alone(python: Run, tm
     assert f"1 failed, {len(SPACE_RULES) + len(ENVIRONMENT_RULES)} passed" in done.stdout
     assert "FAILED test_theirs.py::TestGreedy::test_cost" in done.stdout
     (said,) = re.findall(r"__ TestGreedy.test_cost __+\n(.*?)\n=", done.stdout, re.DOTALL)
-    assert said.splitlines() == ["cost: the cost of 'GrammarState: take' is -1.0; return a finite number ≥ 0"] * len(
+    assert said.splitlines() == ["cost: the cost of 'Walk: take' is -1.0; return a finite number ≥ 0"] * len(
         said.splitlines()
     )
 

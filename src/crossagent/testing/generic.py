@@ -18,12 +18,12 @@ from crossagent.plugin import (
 
 
 class GenericSpace(ActionSpace):
-    """A space with a fixed list of actions, e.g. ``GrammarState: west``.
+    """A space with a fixed list of actions, e.g. ``Walk: west``.
 
     Args:
         name: Of the space.
         words: word → the interface calls that it stands for; words match ``[a-z]+``.
-        header: What responses open with; empty: ``GrammarState:`` for ``walk``.
+        header: What responses open with; empty: ``Walk:`` for ``walk``.
         cost: Of every action.
     """
 

@@ -151,7 +151,7 @@ def rows_from_trajectories(
     """Return the rows of what was played, in the order of trajectories and turns.
 
     Args:
-        trajectories: Rollouts episodes; ids are used as they were sampled.
+        trajectories: Played episodes; ids are used as they were sampled.
         advantages: Per trajectory one number, or one per turn; NaN leaves the trajectory out, as a failure. None: all 0.
         concatenate: Join successive turns into one row as long as each prompt extends all ids before it exactly; where one
             does not, a new row begins. The gradient is the same.

@@ -238,7 +238,7 @@ def _dragon(mob: Mob, world: World, distance: float, hunts: bool) -> None:
 
 
 def _walk(mob: Mob, world: World, forward: float, strafe: float = 0.0) -> None:
-    """GrammarState along the heading, a share of its pace forward and to the right."""
+    """Walk along the heading, a share of its pace forward and to the right."""
     body = mob.body
     sin, cos = math.sin(mob.yaw), math.cos(mob.yaw)
     speed = mob.info.speed * mob.info.pace * max(abs(forward), abs(strafe))

@@ -44,7 +44,7 @@ class Ceiling:
 
 
 @dataclass(frozen=True)
-class Rollouts:
+class Played:
     """One episode."""
 
     success: bool
@@ -88,7 +88,7 @@ def _propose(env: Environment, space: ActionSpace, experts: dict[str, Expert]) -
 
 def play(
     env: Environment, spaces: dict[str, ActionSpace], experts: dict[str, Expert], task: Task, seed: int, kind: str
-) -> Rollouts:
+) -> Played:
     """Play one episode with the experts of one space, or of all of them in turns (``mixed``)."""
     digest = hashlib.blake2b(f"{task.name}:{seed}:{kind}".encode(), digest_size=8).digest()
     draw = random.Random(int.from_bytes(digest, "little"))
@@ -108,15 +108,15 @@ def play(
             if action is not None:
                 break
         if action is None or failures >= _GIVE_UP:
-            return Rollouts(False, turn, len(env.tick_log), f"stuck: {why or log[-1]}", tuple(log))
+            return Played(False, turn, len(env.tick_log), f"stuck: {why or log[-1]}", tuple(log))
         current = action.space
         outcome = spaces[current].executor.execute(action, env)
         log.append(spaces[current].tokenizer.encode(action) + (f"  !! {outcome.error}" if outcome.error else ""))
         failures = failures + 1 if outcome.error else 0
         if env.over:
             end = "success" if env.success else "died" if env.terminated else "max_ticks"
-            return Rollouts(env.success, turn + 1, len(env.tick_log), end, tuple(log))
-    return Rollouts(False, task.max_turns, len(env.tick_log), "max_turns", tuple(log))
+            return Played(env.success, turn + 1, len(env.tick_log), end, tuple(log))
+    return Played(False, task.max_turns, len(env.tick_log), "max_turns", tuple(log))
 
 
 def measure(

@@ -58,7 +58,7 @@ def look(world: World, point: tuple[float, float, float], mouse: Limits) -> RawT
 
 # -- walking ----------------------------------------------------------------------------------------------------------
 def walk(world: World, goals: Sequence[Cell], mouse: Limits, tilt: int | None = None) -> RawTick | None:
-    """GrammarState to the nearest of some cells; None once there.
+    """Walk to the nearest of some cells; None once there.
 
     Args:
         world: where.
@@ -119,7 +119,7 @@ def _shows(world: World, at: Cell, cell: Cell) -> bool:
 
 
 def approach(world: World, thing: sight.Thing, reach: float, mouse: Limits) -> RawTick | None:
-    """GrammarState up to a visible thing until it is within reach; None once it is.
+    """Walk up to a visible thing until it is within reach; None once it is.
 
     With nothing in the way the crosshair stays on the thing, so the movement is the one an observation shows for it.
     """
@@ -146,7 +146,7 @@ def approach(world: World, thing: sight.Thing, reach: float, mouse: Limits) -> R
 
 
 def dig(world: World, cell: Cell, mouse: Limits) -> RawTick | None:
-    """GrammarState to a block, aim at it and break it; None when it is gone. Equips nothing."""
+    """Walk to a block, aim at it and break it; None when it is gone. Equips nothing."""
     if not OUTLINES[world.grid.get(*cell)]:
         return None
     hit = world.crosshair()
@@ -166,7 +166,7 @@ def dig(world: World, cell: Cell, mouse: Limits) -> RawTick | None:
 
 
 def use(world: World, cell: Cell, mouse: Limits) -> RawTick | None:
-    """GrammarState to a block, aim at it and use it once; None when a window is open."""
+    """Walk to a block, aim at it and use it once; None when a window is open."""
     if world.inventory.window is not None:
         return None
     thing = sight.block(world, cell, mouse.quantum)
@@ -258,7 +258,7 @@ def _retreat(world: World, mob: Mob) -> tuple[str, ...]:
 
 
 def step_onto(world: World, point: tuple[float, float, float], mouse: Limits, push: bool = False) -> RawTick | None:
-    """GrammarState to where something lies on the ground; None once within arm's length.
+    """Walk to where something lies on the ground; None once within arm's length.
 
     With ``push`` the last bit is walked straight on, for what lies where one cannot stand.
     """

@@ -29,16 +29,14 @@ BUDGET = 240
 FIGHT_BUDGET = 200
 _NAME = (Param("name"),)
 SPECS: tuple[SkillSpec, ...] = (
-    SkillSpec("goto", _NAME, "GrammarState to the nearest visible block, mob or drop of that name."),
+    SkillSpec("goto", _NAME, "Walk to the nearest visible block, mob or drop of that name."),
     SkillSpec("look_at", _NAME, "Turn to the nearest visible thing of that name."),
-    SkillSpec(
-        "mine", _NAME, "GrammarState to the nearest visible block of that name and dig it with what is in the hand."
-    ),
+    SkillSpec("mine", _NAME, "Walk to the nearest visible block of that name and dig it with what is in the hand."),
     SkillSpec("attack", _NAME, "Follow the nearest visible mob of that name and hit it until it is dead."),
-    SkillSpec("collect", _NAME, "GrammarState over the nearest visible stack of that item."),
+    SkillSpec("collect", _NAME, "Walk over the nearest visible stack of that item."),
     SkillSpec("equip", _NAME, "Take that item into the hand."),
     SkillSpec("place", _NAME, "Place that block, from the hotbar, on the ground ahead."),
-    SkillSpec("open", _NAME, "GrammarState to a crafting_table or chest and open it; or open the inventory."),
+    SkillSpec("open", _NAME, "Walk to a crafting_table or chest and open it; or open the inventory."),
     SkillSpec("craft", _NAME, "Craft that item once in the 2x2 grid of the inventory."),
     SkillSpec("close", (), "Close the open window."),
 )
@@ -51,7 +49,7 @@ FULL_SPECS: tuple[SkillSpec, ...] = (
         else SkillSpec("craft", _NAME, "Craft that item once, by hand or at a visible crafting_table.")
         for s in SPECS
     ),
-    SkillSpec("find", _NAME, "GrammarState about until a block, mob or drop of that name is in sight, and turn to it."),
+    SkillSpec("find", _NAME, "Walk about until a block, mob or drop of that name is in sight, and turn to it."),
     SkillSpec("deposit", _NAME, "Put all of that item into the open chest, or a visible one."),
     SkillSpec("eat", _NAME, "Take that food into the hand and eat one."),
     SkillSpec("smelt", _NAME, "Smelt that item once at a visible furnace, with the fuel at hand, and take it out."),

@@ -218,7 +218,7 @@ def _failures(run: Mapping[str, Any]) -> Section:
 
 def _left_out(run: Mapping[str, Any]) -> Section:
     section = Section(
-        "Rollouts and not trained on",
+        "Played and not trained on",
         "Trajectories of training that taught nothing, by cause; each counts under its first.",
         folded=False,
     )

@@ -61,7 +61,5 @@ class TalkSpace(ActionSpace):
 @hookimpl
 def crossagent_action_spaces():
     return [
-        ActionSpaceSpec(
-            "talk", "1", ("control",), "Talk:", "crossagent_stranger:TalkSpace", doc="GrammarState by talking."
-        )
+        ActionSpaceSpec("talk", "1", ("control",), "Talk:", "crossagent_stranger:TalkSpace", doc="Walk by talking.")
     ]
