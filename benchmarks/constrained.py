@@ -30,7 +30,8 @@ from crossagent.plugin import Action, SampleRequest, SamplingParams
 from crossagent.policy.config import PolicyConfig, PromptConfig
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
-from crossagent.recipe.schema import load_recipe, validate
+from crossagent.recipe.checks import validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.sampling.constrained import grammars_of
 from crossagent.sampling.fast import FastSampler

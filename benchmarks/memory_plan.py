@@ -155,7 +155,7 @@ def _work(case: Case, directory: Path) -> None:
     from crossagent.policy.model import Policy
     from crossagent.sampling.fast import FastSampler
     from crossagent.training.batch import rows_from_trajectories
-    from crossagent.training.config import GRPOConfig, SFTConfig
+    from crossagent.training.config import GRPOConfig, SFTConfig, TrainerConfig
     from crossagent.training.grpo import train_grpo
     from crossagent.training.sft import train_sft
     from crossagent.training.sources import Rollouts
@@ -190,7 +190,7 @@ def _work(case: Case, directory: Path) -> None:
         return Trajectory("t", "c", "e", group, group, member, (turn,), StopReason.terminated, member % 2 == 0)
 
     count = case.rows * case.micro_batches
-    run = StageRun("s", directory / "stage", precision=case.precision)
+    run = StageRun("s", directory / "stage", trainer=TrainerConfig(precision=case.precision))
     if case.stage == "sft":
         rows = rows_from_trajectories([trajectory(0, m) for m in range(count)])
         config = SFTConfig(epochs=2.0, batch_size=count, micro_batches=case.micro_batches, checkpoint_every=0)

@@ -77,7 +77,8 @@ def main() -> int:
     from rich.console import Console
 
     from crossagent.pipeline import recipe_run as pipeline
-    from crossagent.recipe.schema import load_recipe, validate
+    from crossagent.recipe.checks import validate
+    from crossagent.recipe.schema import load_recipe
     from crossagent.registry.plugin_set import load_plugins
     from crossagent.tracking.mlflow.outbox import FOLDER, Spool
     from crossagent.tracking.mlflow.tracker import Tracker

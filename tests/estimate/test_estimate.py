@@ -14,7 +14,8 @@ from crossagent.estimate.hardware import HARDWARE, Hardware
 from crossagent.estimate.inputs import hardware_of, policy_shape
 from crossagent.estimate.memory import GIB
 from crossagent.estimate.rates import measured
-from crossagent.recipe.schema import load_recipe, validate
+from crossagent.recipe.checks import validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import load_plugins
 
 ROOT = Path(__file__).parents[2]

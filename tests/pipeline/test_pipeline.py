@@ -19,7 +19,8 @@ from crossagent.distributed import Ranks
 from crossagent.errors import RecipeError, StageInterrupted
 from crossagent.pipeline import recipe_run as pipeline
 from crossagent.pipeline.evaluation import device_of
-from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
+from crossagent.recipe.checks import CheckedRecipe, validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.store import load_trajectories
 from crossagent.testing import toy_environment

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import pytest
 
 from crossagent.errors import RecipeError
+from crossagent.recipe.checks import validate
 from crossagent.recipe.compose import canonical_sha256, compose, differing_keys, plain
-from crossagent.recipe.schema import load_recipe, validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import toy_environment
 

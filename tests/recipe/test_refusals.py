@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from crossagent.errors import RecipeError
-from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
+from crossagent.recipe.checks import CheckedRecipe, validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import load_plugins
 
 QUICKSTART = Path(__file__).parents[2] / "recipes/quickstart.yaml"

@@ -13,7 +13,8 @@ import pytest
 from crossagent.errors import RecipeError, TaskError, Unavailable
 from crossagent.estimate import estimate
 from crossagent.policy.model import Policy
-from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
+from crossagent.recipe.checks import CheckedRecipe, validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.store import load_trajectories
 

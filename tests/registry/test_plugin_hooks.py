@@ -11,7 +11,8 @@ import pytest
 
 from crossagent.errors import MissingExtraError, PluginError, RecipeError
 from crossagent.plugin import SamplerSpec
-from crossagent.recipe.schema import load_recipe, validate
+from crossagent.recipe.checks import validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import PluginSet, load_plugins
 from crossagent.testing import toy_environment
 
@@ -134,13 +135,13 @@ def test_constrained_decoding_needs_a_sampler_that_declares_it_and_llguidance(
 ) -> None:
     monkeypatch.syspath_prepend(str(fake_plugin(tmp_path / "site", "mumble", MUMBLER)))
     plugins = load_plugins().with_(environment=toy_environment())
-    monkeypatch.setattr("crossagent.recipe.schema._installed", lambda package: True)
+    monkeypatch.setattr("crossagent.recipe.checks._installed", lambda package: True)
     for name in ("fast", "generate", "strict"):
         validate(load_recipe(recipe, ["rollout.constrained=true", f"rollout.sampler.name={name}"]), plugins)
     changes = ["trainer.deterministic=false", "rollout={constrained: true, sampler: {name: vllm}}"]
     with pytest.raises(RecipeError, match="'vllm' does not declare that it keeps to a grammar"):
         validate(load_recipe(recipe, changes), plugins)
-    monkeypatch.setattr("crossagent.recipe.schema._installed", lambda package: package != "llguidance")
+    monkeypatch.setattr("crossagent.recipe.checks._installed", lambda package: package != "llguidance")
     with pytest.raises(MissingExtraError, match=r"rollout.constrained: .* pip install 'crossagent\[constrained\]'"):
         validate(load_recipe(recipe, ["rollout.constrained=true"]), plugins)
     validate(load_recipe(recipe), plugins)

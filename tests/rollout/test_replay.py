@@ -8,8 +8,9 @@ import pytest
 
 from crossagent.cli import main
 from crossagent.plugin import SamplingParams
+from crossagent.recipe.checks import CheckedRecipe, validate
 from crossagent.recipe.compose import to_yaml
-from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.rollout.loop import Episode, play
 from crossagent.rollout.replay import Difference

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from crossagent.errors import RecipeError
 from crossagent.pipeline import recipe_run as pipeline
-from crossagent.recipe.schema import CheckedRecipe, load_recipe, validate
+from crossagent.recipe.checks import CheckedRecipe, validate
+from crossagent.recipe.schema import load_recipe
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import toy_environment
 from crossagent.tracking.listeners import Listeners

@@ -18,6 +18,7 @@ from crossagent.sampling.base import GenerateSampler
 from crossagent.seeding import derive
 from crossagent.testing import ToySuite, toy_environment
 from crossagent.training.batch import Row, rows_from_trajectories
+from crossagent.training.config import TrainerConfig
 from crossagent.training.sources import Rollouts, turn_rewards
 from crossagent.training.stage import StageRun
 from crossagent.types import StopReason, Trajectory, Turn
@@ -124,7 +125,9 @@ class WordSource:
 
 
 def stage(directory: Path, name: str = "test", **more: Any) -> StageRun:
-    return StageRun(name=name, directory=directory, **{"seed": 3, **more})
+    """A run of a stage; keywords that are keys of ``trainer`` go there."""
+    trainer = {key: more.pop(key) for key in [*more] if key in TrainerConfig.__dataclass_fields__}
+    return StageRun(name=name, directory=directory, trainer=TrainerConfig(**trainer), **{"seed": 3, **more})
 
 
 def weights(policy: Policy) -> dict[str, torch.Tensor]:

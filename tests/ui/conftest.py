@@ -105,7 +105,8 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rich.console import Console
 
     from crossagent.pipeline import recipe_run as pipeline
-    from crossagent.recipe.schema import load_recipe, validate
+    from crossagent.recipe.checks import validate
+    from crossagent.recipe.schema import load_recipe
     from crossagent.registry.plugin_set import load_plugins
     from crossagent.testing import toy_environment
 

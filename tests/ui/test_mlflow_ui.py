@@ -35,7 +35,8 @@ def run(browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rich.console import Console
 
     from crossagent.pipeline import recipe_run as pipeline
-    from crossagent.recipe.schema import load_recipe, validate
+    from crossagent.recipe.checks import validate
+    from crossagent.recipe.schema import load_recipe
     from crossagent.registry.plugin_set import load_plugins
     from crossagent.testing import toy_environment
 

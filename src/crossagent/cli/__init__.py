@@ -21,7 +21,7 @@ from crossagent.launch import FAILED, INTERRUPTED, TERMINATED, USER_ERROR, Kind,
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from crossagent.recipe.schema import CheckedRecipe
+    from crossagent.recipe.checks import CheckedRecipe
 
 FAILED_CHECK = 1
 
@@ -273,8 +273,9 @@ def _progress_options(parser: argparse.ArgumentParser) -> None:
 
 # -- commands -------------------------------------------------------------------------------------------------------
 def _run(args: argparse.Namespace) -> int:
+    from crossagent.recipe.checks import validate
     from crossagent.recipe.compose import to_yaml
-    from crossagent.recipe.schema import load_recipe, validate
+    from crossagent.recipe.schema import load_recipe
     from crossagent.registry.plugin_set import load_plugins
 
     here = Launch.current()
@@ -331,7 +332,8 @@ def _dry_run(plan: CheckedRecipe, args: argparse.Namespace) -> None:
 
 def _plan(args: argparse.Namespace) -> int:
     from crossagent.estimate import estimate
-    from crossagent.recipe.schema import load_recipe, validate
+    from crossagent.recipe.checks import validate
+    from crossagent.recipe.schema import load_recipe
     from crossagent.registry.plugin_set import load_plugins
 
     expected = estimate(validate(load_recipe(args.recipe, args.overrides), load_plugins()), args.calibrate)
@@ -345,7 +347,9 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _eval(args: argparse.Namespace) -> int:
-    from crossagent.recipe.schema import find_checkpoint, load_recipe, validate
+    from crossagent.pipeline.checkpoints import find_checkpoint
+    from crossagent.recipe.checks import validate
+    from crossagent.recipe.schema import load_recipe
     from crossagent.registry.plugin_set import load_plugins
 
     if args.episodes is not None and args.episodes < 1:
@@ -460,8 +464,9 @@ def _plugins(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> int:
+    from crossagent.recipe.checks import suite_tasks, tasks_of_split
     from crossagent.recipe.compose import apply_overrides
-    from crossagent.recipe.schema import EnvironmentConfig, suite_tasks, tasks_of_split
+    from crossagent.recipe.schema import EnvironmentConfig
     from crossagent.registry.plugin_set import load_plugins
 
     given: dict[str, Any] = {"options": {}}
@@ -527,8 +532,8 @@ def _new(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
+    from crossagent.pipeline.checkpoints import find_checkpoint
     from crossagent.policy.export import export_checkpoint
-    from crossagent.recipe.schema import find_checkpoint
 
     found = find_checkpoint(args.checkpoint)
     export_checkpoint(found.checkpoint, args.directory, args.adapter)
@@ -583,7 +588,8 @@ def _replay(args: argparse.Namespace) -> int:
     from collections import Counter
     from dataclasses import asdict
 
-    from crossagent.recipe.schema import RECIPE_FILE, load_recipe, suite_tasks, validate
+    from crossagent.recipe.checks import suite_tasks, validate
+    from crossagent.recipe.schema import RECIPE_FILE, load_recipe
     from crossagent.registry.plugin_set import load_plugins
     from crossagent.rollout.replay import replay, why_not
     from crossagent.tracking.progress import ProgressDisplay

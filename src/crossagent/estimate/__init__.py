@@ -21,7 +21,8 @@ from crossagent.estimate.shape import ModelShape
 from crossagent.estimate.sharding import Sharding
 from crossagent.estimate.steps import Rates, StepTime
 from crossagent.estimate.text import count, duration, gib
-from crossagent.recipe.schema import CheckedRecipe, Recipe
+from crossagent.recipe.checks import CheckedRecipe
+from crossagent.recipe.schema import Recipe
 
 PROCESS = 700 * 2**20
 """Resident memory of a training process before it has a model: torch, transformers, Lightning (benchmarks/memory_plan.py)."""

@@ -29,8 +29,9 @@ from crossagent.plugin import Sampler, SamplingParams
 from crossagent.policy.matmul import set_matmul_precision
 from crossagent.policy.model import Policy
 from crossagent.policy.prompt import PromptFormat
+from crossagent.recipe.checks import CheckedRecipe
 from crossagent.recipe.compose import plain
-from crossagent.recipe.schema import CheckedRecipe, Recipe
+from crossagent.recipe.schema import Recipe
 from crossagent.rollout.evaluate import evaluate, evaluation_list
 from crossagent.sampling.base import GenerateSampler
 from crossagent.sampling.fast import FastSampler

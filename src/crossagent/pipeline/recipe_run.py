@@ -30,8 +30,9 @@ from crossagent.pipeline.evaluation import Worlds, configure_torch, torch_seed
 from crossagent.plugin import SamplingParams
 from crossagent.policy.export import export_checkpoint
 from crossagent.policy.model import Policy
+from crossagent.recipe.checks import CheckedRecipe, validate
 from crossagent.recipe.compose import plain
-from crossagent.recipe.schema import RECIPE_FILE, CheckedRecipe, Recipe, load_recipe, validate
+from crossagent.recipe.schema import RECIPE_FILE, Recipe, load_recipe
 from crossagent.registry.plugin_set import PluginSet, load_plugins
 from crossagent.rollout.credit import credit_file, save_credits
 from crossagent.rollout.evaluate import evaluate_experts, evaluation_list
@@ -539,18 +540,12 @@ class _Work:
 
     def stage_run(self, stage: str, policy: Policy, bar: ProgressTask) -> StageRun:
         """Return what a training stage gets: its directory and seed, and who listens."""
-        trainer = self.recipe.trainer
         directory = self.directory.stage(stage)
         run = StageRun(
             name=stage,
             directory=directory,
             seed=derive(self.recipe.seed, "stage", stage),
-            accelerator=trainer.accelerator,
-            strategy=trainer.strategy,
-            precision=trainer.precision,
-            deterministic=trainer.deterministic,
-            compile=trainer.compile,
-            liger=trainer.liger,
+            trainer=self.recipe.trainer,
             evaluate=lambda iteration: self.worlds.validate(policy),
         )
         if not self.ranks.is_rank_zero:

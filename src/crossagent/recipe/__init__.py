@@ -1,5 +1,6 @@
 """A recipe: its schema, composition and checks."""
 
-from crossagent.recipe.schema import load_recipe, validate
+from crossagent.recipe.checks import validate
+from crossagent.recipe.schema import load_recipe
 
 __all__ = ["load_recipe", "validate"]

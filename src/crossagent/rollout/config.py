@@ -108,3 +108,35 @@ class RolloutConfig:
             )
         if self.workers == 0 and self.memory_mb:
             raise RecipeError("rollout.memory_mb: needs rollout.workers ≥ 1: worlds in the main process have no limit")
+
+
+@dataclass
+class TaskSelection:
+    """Which tasks of the environment's suite; unsolvable ones are never selected by a split."""
+
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    """All tasks of any of these splits."""
+    tasks: list[str] = field(default_factory=list)
+    """Tasks by name, besides those of the splits."""
+
+
+@dataclass
+class EvaluationConfig:
+    """When and on what the agent is evaluated."""
+
+    suites: dict[str, TaskSelection] = field(
+        default_factory=lambda: {"id": TaskSelection(["train"]), "ood": TaskSelection(["ood"])}
+    )
+    """Name → which tasks. A suite called ``ood`` may share no task with any stage."""
+    episodes: int = 100
+    """Episodes per suite and agent, spread evenly over the suite's tasks."""
+    validation_episodes: int = 64
+    """Episodes of the evaluations within a stage (``mtrl.evaluate_every``): training tasks, worlds of their own."""
+    single_spaces_after: list[str] = field(default_factory=lambda: ["sft", "last"])
+    """Stages after which each space is evaluated alone too; ``last`` is the recipe's last stage."""
+    experts: bool = True
+    """Evaluate the environment's experts, one interface at a time: the ceiling of each space."""
+    temperature: float = 1.0
+    """Of sampling; 0 is greedy."""
+    seed: int = 0
+    """Seeds of evaluation worlds derive from it alone: every recipe and every stage meets the same worlds."""

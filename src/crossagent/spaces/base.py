@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 from crossagent.envs.base import Environment
 from crossagent.envs.interfaces import SkillFailed
+from crossagent.errors import RecipeError
 from crossagent.types import Action, Call, InvalidAction, Outcome, RawTick
 
 
@@ -77,18 +79,26 @@ class ActionSpace(ABC):
         return lower(self, action, env, horizon)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class CostRule:
-    """What one valid action of a space costs before λ: a weighted sum, so that spaces can be priced alike."""
+    """What one valid action of a space costs before λ: the sum of these. As it is, what its plugin says.
+
+    To price spaces alike, e.g. by their turns alone: ``cost: {plugin: 0, per_turn: 1}``.
+    """
 
     plugin: float = 1.0
-    """Times the space's own :meth:`ActionSpace.cost`."""
+    """Times what the plugin says an action costs."""
     per_turn: float = 0.0
     """A constant."""
     per_tick: float = 0.0
-    """Times the ticks of the action."""
+    """Times the ticks that the action took."""
     per_token: float = 0.0
-    """Times the sampled tokens of the response."""
+    """Times the tokens that were sampled; experts, who sample none, are not charged."""
+
+    def __post_init__(self) -> None:
+        for name in ("plugin", "per_turn", "per_tick", "per_token"):
+            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
+                raise RecipeError(f"cost.{name}: got {getattr(self, name)}; expected a number ≥ 0")
 
     def cost(self, own: float, ticks: int) -> float:
         """Return the cost without that of tokens: all there is where nothing is sampled."""

@@ -51,6 +51,65 @@ STRATEGIES: Mapping[str, Sharding] = {
 """``trainer.strategy``: one process, or DDP where there are several (``auto``); DDP; ZeRO by DeepSpeed; FSDP2."""
 
 
+ACCELERATORS = ("cpu", "cuda", "mps", "auto")
+MATMULS = ("auto", "highest", "high", "medium")
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
+
+
+@dataclass
+class TrainerConfig:
+    """How Lightning runs a stage."""
+
+    accelerator: str = "cpu"
+    """``cpu``, ``cuda``, ``mps`` or ``auto``."""
+    devices: int = 1
+    """Processes per machine, each with a device (a CPU core, a GPU) and ``rollout.workers`` of its own. More than one:
+    ``crossagent run`` starts them."""
+    num_nodes: int = 1
+    """Machines. More than one: a launcher starts the processes (docs/guides/launchers.md)."""
+    strategy: str = "auto"
+    """What each process keeps of the training's state: all of it (``auto``, ``ddp``), its part of the optimiser's states
+    (``deepspeed_stage_1``), of the gradients too (``deepspeed_stage_2``), of the weights too (``deepspeed_stage_3``,
+    ``fsdp2``). ``…_offload`` keeps its part of the optimiser's states, in stage 3 of the weights too, in the machine's memory
+    (``deepspeed_stage_3_offload_optimizer``: not the weights). docs/guides/scaling.md."""
+    precision: str = "32-true"
+    """Of ``lightning.Trainer``, e.g. ``32-true``, ``bf16-mixed``."""
+    threads: int = 1
+    """Threads of the main process; 0 leaves torch's choice (and gives up bit-identical repetition)."""
+    deterministic: bool = True
+    """Only deterministic algorithms; an operation without one raises."""
+    compile: bool = False
+    """Compile the policy's layers (``torch.compile``) for the passes of training; sampling runs as it is. Needs a C++ compiler on
+    a CPU, pays where a stage repeats them often."""
+    liger: bool = False
+    """Liger's kernels for rotary embedding, normalisation and gated layers, on GPUs. Needs ``crossagent[liger]``."""
+    matmul: str = "auto"
+    """Precision of float32 matrix products: ``highest``, ``high``, ``medium`` (torch.set_float32_matmul_precision), or ``auto``:
+    on a CPU ``medium`` where that is another, faster library with the same precision, which is tried when a run begins; else
+    ``highest``."""
+
+    def __post_init__(self) -> None:
+        lookup(self.accelerator, dict.fromkeys(ACCELERATORS, True), "trainer.accelerator:", RecipeError)
+        lookup(self.precision, dict.fromkeys(PRECISIONS, True), "trainer.precision:", RecipeError)
+        lookup(self.matmul, dict.fromkeys(MATMULS, True), "trainer.matmul:", RecipeError)
+        lookup(self.strategy, STRATEGIES, "trainer.strategy:", RecipeError)
+        unable = {"deepspeed": ("64-true",), "fsdp2": ("16-mixed", "64-true")}.get(self.strategy.partition("_")[0], ())
+        if self.precision in unable:
+            raise RecipeError(
+                f"precision: got {self.precision!r}; {self.strategy!r} cannot, expected bf16-mixed or 32-true"
+            )
+        if self.liger and self.accelerator in ("cpu", "mps"):
+            raise RecipeError(f"liger: its kernels run on GPUs; expected accelerator: cuda, got {self.accelerator!r}")
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least 1")
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.num_nodes
+
+
 @dataclass
 class SFTConfig:
     """Supervised training on demonstrations."""

@@ -98,23 +98,23 @@ def fit_stage(
     ranks = Ranks.current()
     resume, metrics_file = run.directory / RESUME, run.directory / METRICS
     begun = time.monotonic()
-    if run.liger:
+    if run.trainer.liger:
         use_liger(module.policy.backbone)
-    if run.compile:
+    if run.trainer.compile:
         compile_layers(module.policy.layers())
     done = ranks.broadcast(_prepare(run, resume, metrics_file) if ranks.is_rank_zero else 0)
     torch.manual_seed(derive(run.seed, "torch", run.name, *([ranks.rank] if ranks.rank else [])))
     with _quiet():
         trainer = lightning.Trainer(
-            accelerator=run.accelerator,
+            accelerator=run.trainer.accelerator,
             devices=ranks.local_size,
             num_nodes=ranks.size // ranks.local_size,
             strategy=build_strategy(
-                run.strategy, accelerator=run.accelerator, ranks=ranks, max_grad_norm=max_grad_norm
+                run.trainer.strategy, accelerator=run.trainer.accelerator, ranks=ranks, max_grad_norm=max_grad_norm
             ),
             plugins=[cluster_environment(ranks)],
-            precision=run.precision,  # type: ignore[arg-type]
-            deterministic=run.deterministic,
+            precision=run.trainer.precision,  # type: ignore[arg-type]
+            deterministic=run.trainer.deterministic,
             max_epochs=1,
             logger=False,
             enable_checkpointing=False,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crossagent.training.config import TrainerConfig
+
 Metrics = Mapping[str, float]
 
 
@@ -23,14 +25,8 @@ class StageRun:
     directory: Path
     """Gets ``metrics.jsonl`` and ``checkpoint/``; ``resume/`` while the stage runs."""
     seed: int = 0
-    accelerator: str = "cpu"
-    strategy: str = "auto"
-    precision: str = "32-true"
-    deterministic: bool = True
-    compile: bool = False
-    """Compile the policy's layers for the passes of training."""
-    liger: bool = False
-    """Use Liger's kernels."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """How Lightning runs the stage."""
     on_metrics: Callable[[int, Metrics], None] = _ignore
     """Called after each row of ``metrics.jsonl``: (optimiser step of SFT, or iteration of GRPO; 1 is the first)."""
     on_progress: Callable[[int, int, Metrics], None] = _ignore
