@@ -22,6 +22,7 @@ import pluggy
 from crossagent.envs.base import Environment, EnvironmentSpec, Expert, ExpertStuck, TaskSuite, TickLimit
 from crossagent.envs.bridge import Bridge, BridgeFailed
 from crossagent.envs.interfaces import Control, Param, Pointer, Rect, SkillFailed, Skills, SkillSpec
+from crossagent.envs.task_list import TaskList
 from crossagent.envs.workers.failures import WorldLost
 from crossagent.errors import Unavailable
 from crossagent.plugin_version import CONTRACT
@@ -204,6 +205,7 @@ __all__ = [
     "Skills",
     "SpaceSet",
     "Task",
+    "TaskList",
     "TaskSuite",
     "TickLimit",
     "TokenSet",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-CONTRACT = "1.1"
+CONTRACT = "1.2"
 """Version of :mod:`crossagent.plugin` and the protocols it exports. A plugin states the one it was written for as
 ``CROSSAGENT_CONTRACT``; one that states none was written for :data:`FIRST`."""
 FIRST = "1.0"
@@ -17,6 +17,7 @@ CHANGES: Mapping[str, str] = {
     "1.0": "the hooks crossagent_action_spaces, crossagent_environments, crossagent_samplers and crossagent_commands; "
     "the interfaces control, pointer and skills",
     "1.1": "SampleRequest.grammar, Sample.allowed and SamplerSpec.constrains, for samplers that keep to a grammar",
+    "1.2": "TaskList, a task suite that is a list of tasks",
 }
 """version → what it brought, and what a plugin's author has to do."""
 

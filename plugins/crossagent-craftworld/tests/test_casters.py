@@ -9,6 +9,7 @@ from crossagent.plugin import RawTick, Task
 from crossagent_craftworld import casters, mobs, shots
 from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.palette import intern
+from crossagent_minecraft_data.entities import RANGED
 
 ENV = CraftWorld(difficulty="normal")
 
@@ -166,7 +167,7 @@ def test_an_evoker_calls_vexes_and_a_witch_drinks():
     assert witch.health > 5.0
 
 
-@pytest.mark.parametrize("kind", sorted(casters.KINDS))
+@pytest.mark.parametrize("kind", sorted(RANGED))
 def test_they_are_part_of_the_state(kind):
     world, _ = place(kind, 5.0 if kind != "ender_dragon" else 12.0)
     world.resistance = 5
@@ -178,3 +179,7 @@ def test_they_are_part_of_the_state(kind):
     assert ENV.state_hash() == before
     run(world, 60)
     assert ENV.state_hash() == after != before
+
+
+def test_every_ranged_mob_of_the_shared_list_has_its_way_of_fighting():
+    assert set(casters._WAYS) == RANGED

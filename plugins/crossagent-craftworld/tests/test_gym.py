@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import crossagent_craftworld  # noqa: F401 - registers the environment
-from crossagent_craftworld import minerl
+from crossagent_minecraft_data import action_dict
 
 gymnasium = pytest.importorskip("gymnasium", reason="pip install 'crossagent-craftworld[gymnasium]'")
 from gymnasium.utils.env_checker import check_env  # noqa: E402
@@ -41,9 +41,9 @@ def test_the_action_dict_is_minerls():
     env.step({"camera": np.array([9.0, -45.0])})
     assert ((world.yaw - yaw + 1200) % 2400 - 1200) * 0.15 == pytest.approx(-45)
     assert (world.pitch - pitch) * 0.15 == pytest.approx(9)
-    for name, key in minerl.KEYS.items():
-        assert minerl.decode({name: 1}) == ((key,), (), (0, 0))
-    assert minerl.decode({"attack": 1, "use": np.int64(1)})[1] == ("left", "right")
+    for name, key in action_dict.KEYS.items():
+        assert action_dict.decode({name: 1}) == ((key,), (), (0, 0))
+    assert action_dict.decode({"attack": 1, "use": np.int64(1)})[1] == ("left", "right")
     x, z = world.body.x, world.body.z
     for _ in range(10):
         env.step({"forward": 1})

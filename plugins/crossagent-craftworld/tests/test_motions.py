@@ -7,9 +7,8 @@ import pytest
 from crossagent.plugin import RawTick, Task
 from crossagent_craftworld import mobs
 from crossagent_craftworld.env import CraftWorld
-from crossagent_craftworld.motions import FLYERS, SWIMMERS
 from crossagent_craftworld.palette import FLUID, intern
-from crossagent_minecraft_data.entities import MOBS
+from crossagent_minecraft_data.entities import FLYERS, MOBS, SWIMMERS
 
 ENV = CraftWorld(difficulty="peaceful")
 

@@ -8,11 +8,11 @@ from collections import Counter
 
 import pytest
 
-from crossagent_craftworld.phrases import instruction, paraphrases
 from crossagent_craftworld.suite import suite
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
 from crossagent_minecraft_data.entities import MOBS
 from crossagent_minecraft_data.items import ITEMS, stack_size
+from crossagent_minecraft_data.phrases import instruction, paraphrases
 
 CATEGORIES = ("mine_block", "craft_item", "kill_entity")
 PUBLISHED = """mine crafting_table sugar_cane hay_block oak_log grass_block sand dirt oak_leaves birch_log chest

@@ -11,7 +11,7 @@ from PIL import Image
 
 from crossagent.demonstrations import load_demonstrations
 from crossagent.plugin import RawTick
-from crossagent_craftworld.interfaces import KEYS, TAPS
+from crossagent_minecraft_data.controls import KEYS, TAPS
 from crossagent_minerl.command import command
 from crossagent_minerl.recordings import Step, blocks, read
 

@@ -2,8 +2,7 @@
 
 import re
 
-from crossagent_craftworld.palette import split_state
-from crossagent_minecraft_data.blocks import BLOCKS
+from crossagent_minecraft_data.blocks import BLOCKS, split_state
 from crossagent_minecraft_data.entities import MOBS
 from crossagent_minecraft_data.items import ITEMS, stack_size
 from crossagent_minestudio.setups import mission

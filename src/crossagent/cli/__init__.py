@@ -423,7 +423,8 @@ def _sync(args: argparse.Namespace) -> int:
 def _plugins(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from crossagent.registry.plugin_set import LoadStep, load_plugins
+    from crossagent.registry.loading import LoadStep
+    from crossagent.registry.plugin_set import load_plugins
 
     steps: list[LoadStep] = []
     listing = load_plugins(trace=steps).listing()

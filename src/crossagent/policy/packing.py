@@ -201,7 +201,8 @@ def attend(
 
 def _placed(states: Tensor, place: Tensor) -> Tensor:
     """Return [member, head, slot, dim] of [token, head, dim]."""
-    return states.index_select(0, place.reshape(-1)).unflatten(0, place.shape).transpose(1, 2)
+    placed: Tensor = states.index_select(0, place.reshape(-1)).unflatten(0, place.shape).transpose(1, 2)
+    return placed
 
 
 def _repeated(states: Tensor, times: int) -> Tensor:

@@ -210,7 +210,8 @@ class Grammar:
         open_ = np.array(members(state.compute_bitmask()), dtype=np.int64)
         open_ = open_[np.argsort(-self._lengths[open_], kind="stable")]
         half = _BRANCHES // 2
-        return (open_ if len(open_) <= _BRANCHES else np.concatenate([open_[:half], open_[-half:]])).tolist()
+        chosen = open_ if len(open_) <= _BRANCHES else np.concatenate([open_[:half], open_[-half:]])
+        return [int(token) for token in chosen]
 
 
 def _why(matcher: Any) -> str:

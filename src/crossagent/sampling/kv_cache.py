@@ -167,7 +167,10 @@ class Rows(Cache):
         whole = bool((ends == self.prefixes.layers[0][0].shape[2]).all())
         plain = len(table) == len(mine)
         offsets = (self.prefixes.lengths[mine] + lengths)[table]
-        to = lambda array: torch.tensor(array, device=device)  # noqa: E731  (a copy: lengths change)
+
+        def to(array: np.ndarray) -> Tensor:
+            return torch.tensor(array, device=device)  # a copy: lengths change
+
         return _Plan(
             rows=rows,
             prefixes=slice(first, last),
@@ -328,7 +331,7 @@ class _Layer(CacheLayerMixin):
     is_sliding = False
 
     def __init__(self, rows: Rows, index: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows, self.index, self.is_initialized = rows, index, True
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:

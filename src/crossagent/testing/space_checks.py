@@ -47,7 +47,7 @@ def check_action_space(
 
 def declaration(case: SpaceCase) -> Iterator[str]:
     """A space has name, version, requires, header, tokenizer and executor."""
-    space = case.space
+    space: Any = case.space
     if not re.fullmatch(r"[a-z][a-z0-9_]*", space.name):
         yield f"name is {space.name!r}; write it in lower-case letters, digits and _, a letter first"
     if not isinstance(space.version, str):
@@ -105,7 +105,7 @@ def execution(case: SpaceCase) -> Iterator[str]:
     for text, action in chain(case.situations(), case.absurdities()):
         start = len(case.env.tick_log)
         try:
-            outcome = case.space.executor.execute(action, case.env)
+            outcome: Any = case.space.executor.execute(action, case.env)
         except Exception as error:
             yield (
                 f"executing {text!r} raised {type(error).__name__}: {error}; an action that cannot be done is an outcome "

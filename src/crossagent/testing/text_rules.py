@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from crossagent.plugin import Action, InvalidAction
 from crossagent.testing.space_case import SpaceCase
@@ -135,7 +136,7 @@ def decode_is_total(case: SpaceCase) -> Iterator[str]:
     for text in texts:
         shown = repr(text if len(text) < 60 else text[:57] + "…")
         try:
-            result = case.space.tokenizer.decode(text)
+            result: Any = case.space.tokenizer.decode(text)  # the annotation may lie
         except Exception as error:
             yield f"decode({shown}) raised {type(error).__name__}: {error}; return InvalidAction(reason, span)"
             continue
@@ -170,7 +171,7 @@ def decode_is_pure(case: SpaceCase) -> Iterator[str]:
 
 def special_tokens_declared(case: SpaceCase) -> Iterator[str]:
     """Special tokens are declared, used and without blanks."""
-    declared = case.space.tokenizer.special_tokens()
+    declared: Any = case.space.tokenizer.special_tokens()
     if isinstance(declared, str) or not all(isinstance(t, str) and t for t in declared):
         yield f"special_tokens() is {declared!r}; return a tuple of texts, e.g. ('<|{case.space.name}_go|>',)"
         return

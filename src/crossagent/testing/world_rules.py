@@ -57,7 +57,7 @@ def reset_starts_afresh(case: EnvironmentCase) -> Iterator[str]:
     """A new episode is not over and has an empty log."""
     for task in case.starts():
         case.walk()
-        observation = case.env.reset(task, case.seed)
+        observation: Any = case.env.reset(task, case.seed)
         if not isinstance(observation, Observation):
             yield f"reset({task.name!r}) returned {type(observation).__name__}; return an Observation"
         if case.env.over or case.env.tick_log or case.env.events or case.env.total_reward or case.env.success:

@@ -378,7 +378,8 @@ class DeepSpeed(_Portable, DeepSpeedStrategy):
     def whole(self, parameter: nn.Parameter) -> Tensor:
         from deepspeed.utils import safe_get_full_fp32_param
 
-        return safe_get_full_fp32_param(parameter)
+        whole: Tensor = safe_get_full_fp32_param(parameter)
+        return whole
 
     @override
     def put(self, parameter: nn.Parameter, value: Tensor) -> None:
@@ -398,7 +399,8 @@ class DeepSpeed(_Portable, DeepSpeedStrategy):
     def moment(self, parameter: nn.Parameter, key: str) -> Tensor:
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        return safe_get_full_optimizer_state(parameter, key)
+        moment: Tensor = safe_get_full_optimizer_state(parameter, key)
+        return moment
 
     @override
     def put_moment(self, parameter: nn.Parameter, key: str, value: Tensor) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from crossagent_craftworld import mobs, motions, physics, player, shots
 from crossagent_craftworld.palette import CODE, EMPTY
+from crossagent_minecraft_data.entities import RANGED
 
 if TYPE_CHECKING:
     from crossagent_craftworld.mobs import Mob
@@ -254,7 +255,5 @@ _WAYS: dict[str, Callable[[Mob, World, float, bool], None]] = {
     "skeleton": _archer, "stray": _archer, "pillager": _crossbow, "creeper": _creeper, "witch": _witch,
     "evoker": _evoker, "shulker": _shulker, "ghast": _ghast, "wither": _wither, "ender_dragon": _dragon,
 }  # fmt: skip
-KINDS = frozenset(_WAYS)
-
-RUN_AFTER = KINDS - {"shulker"}
+RUN_AFTER = RANGED - {"shulker"}
 """Those that one runs after: most keep away, and a blow on the run throws a creeper far enough to back off from it."""

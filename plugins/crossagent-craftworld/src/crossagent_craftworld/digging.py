@@ -8,14 +8,12 @@ from crossagent_craftworld import drops, keyboard, physics
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.hunger import BREAK
 from crossagent_craftworld.palette import AIR, BARRIER, CODE, EMPTY, NAMES, PARTNER, intern
-from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks
+from crossagent_minecraft_data.blocks import BLOCKS, UNDER_WATER, dig_ticks
 from crossagent_minecraft_data.loot import block_drops
 
 if TYPE_CHECKING:
     from crossagent_craftworld.world import World
 
-UNDER_WATER = ("kelp", "kelp_plant", "seagrass", "tall_seagrass")
-"""What grows in water and leaves it behind."""
 PAUSE = 5
 """Ticks after a block broke (not at once) before the next one is begun."""
 

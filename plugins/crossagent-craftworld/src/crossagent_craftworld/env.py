@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 from crossagent.plugin import Environment, Event, Observation, RawTick, Task
 from crossagent_craftworld import setup, terrain
-from crossagent_craftworld.hard import LEVELS
 from crossagent_craftworld.interfaces import ControlInterface, PointerInterface
-from crossagent_craftworld.long import LISTS
+from crossagent_craftworld.levels import LEVELS
 from crossagent_craftworld.mobs import DIFFICULTY
-from crossagent_craftworld.phrases import PHRASINGS
 from crossagent_craftworld.render.view import View
 from crossagent_craftworld.skills import SkillsInterface
 from crossagent_craftworld.terrain import TERRAINS
 from crossagent_craftworld.world import World
+from crossagent_minecraft_data.long_tasks import LISTS
+from crossagent_minecraft_data.phrases import PHRASINGS
 from crossagent_minecraft_data.windows import SCREEN
 
 NAMED_AMONG_MANY = 7

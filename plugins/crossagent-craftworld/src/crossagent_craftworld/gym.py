@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossagent.plugin import Task
-from crossagent_craftworld import minerl
 from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.suite import suite
+from crossagent_minecraft_data import action_dict
 
 try:
     import gymnasium
@@ -57,7 +57,7 @@ class CraftWorldEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self._suite = suite(**options)
         self._task = self._find(task)
         self.action_space = spaces.Dict(
-            {name: spaces.Discrete(2) for name in minerl.NAMES}
+            {name: spaces.Discrete(2) for name in action_dict.NAMES}
             | {"camera": spaces.Box(-180.0, 180.0, (2,), dtype=np.float32)}
         )
         parts: dict[str, spaces.Space[Any]] = {}
@@ -84,7 +84,7 @@ class CraftWorldEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
 
     def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Take one tick; after the end of the episode nothing happens any more."""
-        keys, buttons, camera = minerl.decode(action)
+        keys, buttons, camera = action_dict.decode(action)
         before = self.world.total_reward
         self.world.interface("control").step(keys, buttons, camera)
         reward = float(self.world.total_reward - before)

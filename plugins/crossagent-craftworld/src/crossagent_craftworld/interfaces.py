@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from crossagent.plugin import RawTick, Rect
 from crossagent_craftworld import sight
-from crossagent_minecraft_data.windows import SCREEN, slot_names, slot_rect
+from crossagent_minecraft_data.controls import BUTTONS, KEYS, TAPS
+from crossagent_minecraft_data.targets import window_targets
+from crossagent_minecraft_data.windows import SCREEN
 
 if TYPE_CHECKING:
     from crossagent_craftworld.env import CraftWorld
 
-KEYS = tuple(
-    sorted(
-        (
-            "w",
-            "a",
-            "s",
-            "d",
-            "space",
-            "left.shift",
-            "left.control",
-            "e",
-            "escape",
-            "q",
-            "f",
-            *(str(n) for n in range(1, 10)),
-        )
-    )
-)
-"""Keys of the keyboard, as MineRL and OpenHA name them."""
-TAPS = tuple(sorted(("e", "escape", "q", "f", *(str(n) for n in range(1, 10)))))
-"""Keys that do something when tapped; the others only work while held."""
-BUTTONS = ("left", "right")
 _FOCAL = SCREEN[1] / 2 / math.tan(math.radians(35.0))
 """Pixels from the eye to the screen at a vertical field of view of 70°."""
 _MODIFIERS = {"shift": "left.shift", "left.shift": "left.shift", "ctrl": "left.control", "left.control": "left.control"}
@@ -245,13 +223,6 @@ class PointerInterface:
         self._env.tick(RawTick(keys, buttons, camera))
 
     _left: tuple[int, int] = (0, 0)
-
-
-@functools.cache
-def window_targets(kind: str) -> Mapping[str, Rect]:
-    """Return the slots of a kind of window by name, sorted."""
-    named = sorted((name, slot) for slot, name in enumerate(slot_names(kind)))
-    return MappingProxyType({name: Rect(*slot_rect(kind, slot)) for name, slot in named})
 
 
 def _camera(

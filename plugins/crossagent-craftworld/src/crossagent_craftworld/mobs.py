@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crossagent_craftworld import casters, drops, motions, physics, player
 from crossagent_craftworld.grid import Cell, ray_boxes
 from crossagent_craftworld.palette import CODE, EMPTY, FLUID
-from crossagent_minecraft_data.entities import MOBS, after_armor
+from crossagent_minecraft_data.entities import FLYERS, MOBS, RANGED, SPLITTING, SWIMMERS, after_armor
 from crossagent_minecraft_data.loot import mob_drops
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ _FAR_SIGHTED = {
 _LOOK_EVERY = 5
 """Ticks between looks of a mob that has not found the player yet."""
 _BIG = 4
-SPLITTING = ("slime", "magma_cube")
-"""What falls into two to four of half its size when it dies."""
 _WANDER = 120
 """Mean ticks between strolls."""
 _STROLL = 6
@@ -113,10 +111,10 @@ class Mob:
         me, body = world.body, self.body
         dx, dz = me.x - body.x, me.z - body.z
         distance = math.hypot(dx, dz)
-        if self.kind in casters.KINDS:
+        if self.kind in RANGED:
             casters.act(self, world, distance)
             return
-        if self.kind in motions.SWIMMERS or self.kind in motions.FLYERS:
+        if self.kind in SWIMMERS or self.kind in FLYERS:
             self._float(world, distance)
             return
         pace = 0.0
@@ -169,7 +167,7 @@ class Mob:
         hunts = self.hunts(world, distance)
         if hunts:
             self._strike(world, distance)
-        if self.kind in motions.SWIMMERS:
+        if self.kind in SWIMMERS:
             motions.swim(self, world)
         else:
             motions.fly(self, world, hunts)
@@ -188,7 +186,7 @@ class Mob:
 
     def strike_range(self, half: float) -> float:
         """Return how near, centre to centre, it must be to strike a body of that half width."""
-        if self.kind in casters.KINDS:
+        if self.kind in RANGED:
             return self.body.half + half + 0.2  # no blows, but one keeps out of its box
         return math.sqrt((4 * self.body.half) ** 2 + 2 * half)
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from crossagent_craftworld.mobs import Mob
     from crossagent_craftworld.world import World
 
-SWIMMERS = frozenset(("cod", "dolphin", "elder_guardian", "guardian", "pufferfish", "salmon", "squid", "tropical_fish"))
-FLYERS = frozenset(("bat", "bee", "blaze", "parrot", "phantom", "vex"))
 _WATER = 1
 _TURN = 1 / 40
 """Chance per tick of a new heading."""

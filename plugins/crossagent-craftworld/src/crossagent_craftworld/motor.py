@@ -18,7 +18,7 @@ from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import OUTLINES
 from crossagent_craftworld.paths import Stuck, feet, next_cell, stand, straight
 from crossagent_craftworld.world import EYE, World
-from crossagent_minecraft_data.entities import weapon
+from crossagent_minecraft_data.entities import RANGED, weapon
 from crossagent_minecraft_data.windows import PLAYER_SLOTS
 
 BLOCK_REACH = 4.0
@@ -208,7 +208,7 @@ def fight(world: World, mob: Mob, mouse: Limits) -> RawTick | None:
         try:
             step = approach(world, thing, MOB_REACH - 0.1, mouse)
         except Stuck:
-            if mob.kind not in casters.KINDS:
+            if mob.kind not in RANGED:
                 raise
             step = _towards(world, (thing.point[0], thing.point[2]), mouse, thing.dy)  # out of the hole it blew
         if step is not None:

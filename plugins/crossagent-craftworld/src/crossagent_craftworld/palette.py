@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import functools
 
-from crossagent_minecraft_data.blocks import BLOCKS, CUBE, PLANT_OUTLINE, Box, default_properties, state_boxes
+from crossagent_minecraft_data.blocks import (
+    BLOCKS,
+    CUBE,
+    PLANT_OUTLINE,
+    Box,
+    default_properties,
+    partner,
+    split_state,
+    state_boxes,
+)
 
 EMPTY, FULL, PARTIAL, TALL = 0, 1, 2, 3
 """How a state collides: not at all, as the whole cell, as some boxes, as boxes higher than the cell."""
@@ -30,17 +39,6 @@ _OUTLINES: dict[str, Box] = {
     "redstone_torch": (0.4, 0.0, 0.4, 0.6, 0.6, 0.6),
     "soul_torch": (0.4, 0.0, 0.4, 0.6, 0.6, 0.6),
 }
-
-
-def split_state(state: str) -> tuple[str, dict[str, str]]:
-    """Split ``name[key=value,…]`` into the name and its properties."""
-    name, _, rest = state.partition("[")
-    props = {}
-    for pair in rest.rstrip("]").split(","):
-        key, equals, value = pair.partition("=")
-        if equals:
-            props[key] = value
-    return name, props
 
 
 def collision_boxes(state: str) -> tuple[Box, ...]:
@@ -96,20 +94,6 @@ REPLACEABLE: list[bool] = []
 """A block may be placed into it."""
 PARTNER: list[tuple[tuple[int, int, int], str] | None] = []
 """Of doors, beds and tall plants: (offset of the other half, its state text); None of single blocks."""
-_FACING = {"north": (0, 0, -1), "south": (0, 0, 1), "west": (-1, 0, 0), "east": (1, 0, 0)}
-_HALVES = {"lower": "upper", "upper": "lower", "foot": "head", "head": "foot"}
-
-
-def _partner(state: str) -> tuple[tuple[int, int, int], str] | None:
-    name, props = split_state(state)
-    whole = {**default_properties(name), **props}
-    key = next((k for k in ("half", "part") if whole.get(k) in _HALVES), None)
-    if key is None:
-        return None
-    here = whole[key]
-    x, y, z = _FACING[whole["facing"]] if key == "part" else (0, 1, 0)
-    sign = 1 if here in ("lower", "foot") else -1
-    return (x * sign, y * sign, z * sign), f"{name}[{key}={_HALVES[here]}]"
 
 
 @functools.cache
@@ -131,7 +115,7 @@ def intern(state: str) -> int:
     STICKY.append(name in ("cobweb", "soul_sand", "honey_block"))
     CLIMB.append(name in CLIMBABLE)
     REPLACEABLE.append(BLOCKS[name].replaceable)
-    PARTNER.append(_partner(state))
+    PARTNER.append(partner(state))
     return len(NAMES) - 1
 
 

@@ -114,5 +114,5 @@ def hurt(world: World, damage: float, from_x: float, from_z: float, armored: boo
     if world.hunger is not None:
         world.hunger.exhaustion += DAMAGE
     if world.dead:
-        world.health = 0.0
+        world.health = 0.0  # type: ignore[unreachable]  # the health, which `dead` reads, has changed
         world.emit("death", "player")

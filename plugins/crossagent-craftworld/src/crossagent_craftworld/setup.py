@@ -7,14 +7,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from crossagent_craftworld import hard, sight
-from crossagent_craftworld.digging import UNDER_WATER
+from crossagent_craftworld import levels, sight
 from crossagent_craftworld.grid import Cell
-from crossagent_craftworld.motions import SWIMMERS
-from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, FULL, NAMES, PARTNER, REPLACEABLE, intern
+from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, FULL, NAMES, REPLACEABLE, intern
 from crossagent_craftworld.physics import overlaps_blocks
 from crossagent_craftworld.world import World
+from crossagent_minecraft_data.entities import SWIMMERS
 from crossagent_minecraft_data.items import stack_size
+from crossagent_minecraft_data.placements import placements
 
 NEAR, FAR = 3.0, 8.0
 """Distance of a target whose set-up names none."""
@@ -24,18 +24,6 @@ _ATTEMPTS = 60
 _LEVELLED = 500
 """After so many attempts to find a place to begin, one is made."""
 _GROUNDS = ("grass_block", "sand")
-_ON_WATER = ("lily_pad",)
-_SIDES = {"north": (0, 0, 1), "south": (0, 0, -1), "west": (1, 0, 0), "east": (-1, 0, 0)}
-"""facing → where the block is that a ladder facing so hangs on."""
-_HANGING: dict[str, tuple[str, str, int]] = {
-    "ladder": ("ladder[facing={0}]", "stone", 1),
-    "wall_torch": ("wall_torch[facing={0}]", "stone", 1),
-    "vine": ("vine[{0}=true]", "stone", -1),
-    "cocoa": ("cocoa[facing={0}]", "jungle_log", -1),
-}
-"""What hangs on another block: its state, what that block is, and whether it faces away from it (1) or it (-1)."""
-_DRY = {"sea_pickle": "sea_pickle[waterlogged=false]"}
-"""States in which water plants stand on land."""
 
 
 def prepare(world: World, setup: Mapping[str, Any], quantum: int, level: int = 1) -> None:
@@ -54,7 +42,7 @@ def prepare(world: World, setup: Mapping[str, Any], quantum: int, level: int = 1
     fill(world, setup.get("inventory", ()))
     world.resistance = int(setup.get("resistance", 0))
     if level > 1:
-        hard.furnish(world, setup, level, quantum)
+        levels.furnish(world, setup, level, quantum)
         return
     for name, distance in setup.get("blocks", ()):
         put_block(world, name, None, float(distance), quantum)
@@ -159,29 +147,6 @@ def _hides(world: World, spot: Cell, parts: list[tuple[Cell, str]]) -> float:
 
 def _free(world: World, cell: Cell) -> bool:
     return world.grid.index(*cell) >= 0 and REPLACEABLE[world.grid.get(*cell)]
-
-
-def placements(name: str, support: str | None = None) -> list[list[tuple[Cell, str]]]:
-    """Return the ways to put a target down, each as (offset, state): itself, then what it hangs or stands on, or is.
-
-    Offset (0, 0, 0) is the cell on top of the ground.
-    """
-    if name in UNDER_WATER:
-        return [[((0, -1, 0), name)]]
-    if name in _ON_WATER:
-        return [[((0, 0, 0), name), ((0, -1, 0), "water")]]
-    if name in _HANGING:
-        state, behind, sign = _HANGING[name]
-        return [
-            [((0, 0, 0), state.format(side)), ((x * sign, 0, z * sign), behind)] for side, (x, _, z) in _SIDES.items()
-        ]
-    parts: list[tuple[Cell, str]] = [((0, 0, 0), _DRY.get(name, name))]
-    partner = PARTNER[intern(name)]
-    if partner is not None:
-        parts.append(partner)
-    if support:
-        parts.append(((0, -1, 0), support))
-    return [parts]
 
 
 def put_mob(world: World, kind: str, distance: float, quantum: int) -> None:

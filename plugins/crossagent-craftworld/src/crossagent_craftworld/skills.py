@@ -12,8 +12,9 @@ from crossagent_craftworld.experts import crafting, smelting
 from crossagent_craftworld.grid import Cell
 from crossagent_craftworld.hunger import FULL
 from crossagent_craftworld.inventory import WINDOW_OF_BLOCK
-from crossagent_craftworld.motor import Stuck
+from crossagent_craftworld.mobs import REACH as MOB_REACH
 from crossagent_craftworld.palette import OUTLINES
+from crossagent_craftworld.paths import Stuck, feet, stand
 from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE, dig_ticks
 from crossagent_minecraft_data.entities import MOBS
 from crossagent_minecraft_data.foods import FOODS
@@ -136,7 +137,7 @@ class SkillsInterface:
             if thing.mob not in world.mobs:
                 raise Stuck("it is gone")
             seen = sight.mob(world, thing.mob, mouse.quantum)
-            reach = motor.MOB_REACH - 0.1
+            reach = MOB_REACH - 0.1
         elif thing.kind == "drop":
             return motor.step_onto(world, thing.point, mouse)
         else:
@@ -277,7 +278,7 @@ class SkillsInterface:
     def _room(self, name: str) -> Cell:
         """Return the nearest free cell on the ground, ahead first, that is in sight and reach."""
         world = self._env.world
-        x, y, z = motor.feet(world)
+        x, y, z = feet(world)
         sin, cos = world.yaw_sin_cos()
         cells = [
             (round((dx * dx + dz * dz) - 1.5 * (cos * dz - sin * dx), 6), (x + dx, y + dy, z + dz))
@@ -285,7 +286,7 @@ class SkillsInterface:
             if 1 < dx * dx + dz * dz <= 9
         ]  # fmt: skip
         for _, cell in sorted(cells):
-            if hands.can_place(world, name, cell) and motor.stand(world, cell):
+            if hands.can_place(world, name, cell) and stand(world, cell):
                 below = (cell[0], cell[1] - 1, cell[2])
                 if self.full and world.block_at(below) in INTERACTIVE:
                     continue  # a click there would open it

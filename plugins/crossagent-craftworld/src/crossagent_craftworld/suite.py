@@ -1,130 +1,15 @@
-"""The task suite: the benchmark's tasks, which of them CraftWorld can do, and their splits.
-
-A task is solvable when the mechanics reach it and what is given is enough; every other one is listed with its reason.
-Splits: ``train``, ``demo`` (shown, never trained), ``ood`` (neither), and ``wide``: what the mechanics reach beyond these
-three categories of plain things; it is in no demonstration either, and apart so that figures of ``ood`` stay comparable.
-"""
+"""The task suite: the benchmark's tasks as :mod:`crossagent_minecraft_data.suite` sets them up."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from crossagent.plugin import Task
-from crossagent_craftworld import long
-from crossagent_craftworld.phrases import PHRASINGS, instruction
-from crossagent_craftworld.setups import Plan, plan
-from crossagent_minecraft_data.tasks import TaskFact, benchmark_tasks
+from crossagent.plugin import TaskList
+from crossagent_minecraft_data.suite import benchmark
 
 ENVIRONMENT = "craftworld"
 
-# The published training tasks (arXiv 2512.09706) that the mechanics reach; after the bar, ours in place of the others:
-# craft netherite_scrap, cooked_salmon and cooked_cod are furnace tasks; salmon, cod, parrot and slime swim, fly or split.
-# Ours keep the benchmark's proportion of crafts that need a table (375 of 546).
-TRAIN: Mapping[str, tuple[str, ...]] = {
-    "mine_block": (
-        "crafting_table", "sugar_cane", "hay_block", "oak_log", "grass_block", "sand", "dirt", "oak_leaves",
-        "birch_log", "chest",
-    ),
-    "craft_item": (
-        "honeycomb_block", "sea_lantern", "paper", "enchanting_table", "emerald", "arrow", "shulker_box",
-        # | ours
-        "birch_planks", "bread", "stone_pickaxe",
-    ),
-    "kill_entity": (
-        "sheep", "zombie", "chicken", "iron_golem", "villager", "cow",
-        # | ours
-        "pig", "rabbit", "spider", "husk",
-    ),
-}  # fmt: skip
-PUBLISHED: Mapping[str, tuple[str, ...]] = {
-    "mine_block": TRAIN["mine_block"],
-    "craft_item": (*TRAIN["craft_item"][:7], "netherite_scrap", "cooked_salmon", "cooked_cod"),
-    "kill_entity": (*TRAIN["kill_entity"][:6], "salmon", "cod", "parrot", "slime"),
-}
-"""The 30 published training tasks; the split ``published``, beside our own ``train``."""
-PUBLISHED_SPLIT = "published"
-DEMO_PER_CATEGORY = {"mine_block": 24, "craft_item": 28, "kill_entity": 8}
-"""Tasks shown in demonstrations beside the training tasks."""
 
-
-def _digest(name: str) -> str:
-    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-
-
-class Suite:
-    """The benchmark's 823 tasks; see the module. A :class:`crossagent.plugin.TaskSuite`."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._tasks = tuple(tasks)
-        self._by_name = {task.name: task for task in self._tasks}
-
-    def tasks(self) -> Sequence[Task]:
-        """Return every task, sorted by name."""
-        return self._tasks
-
-    def get(self, name: str) -> Task:
-        """Return one task; raises ``KeyError``."""
-        return self._by_name[name]
-
-    def split(self, name: str) -> tuple[Task, ...]:
-        """Return the tasks of a split: train, demo, ood, wide or published."""
-        return tuple(task for task in self._tasks if name in task.splits)
-
-
-def _task(fact: TaskFact, plan: Plan, splits: tuple[str, ...], phrasing: str) -> Task:
-    goal = {"event": fact.category, "name": fact.goal}
-    return Task(
-        name=fact.name,
-        category=fact.category,
-        instruction=instruction(fact.category, fact.goal, phrasing),
-        env=ENVIRONMENT,
-        setup={**plan.setup, "goal": goal, "level": 1} if not plan.reason else {},
-        max_turns=plan.max_turns,
-        max_ticks=plan.max_ticks,
-        splits=splits,
-        solvable=not plan.reason,
-        reason=plan.reason,
-    )
-
-
-def _demo(category: str, names: list[str]) -> set[str]:
-    """Draw the demonstration tasks of a category: the first by a hash of their names, so that any list gives the same."""
-    rest = sorted(set(names) - {f"{category}:{goal}" for goal in TRAIN[category]}, key=_digest)
-    return set(rest[: DEMO_PER_CATEGORY[category]])
-
-
-@cache
-def _build(phrasing: str, listed: str) -> Suite:
-    rows = [(fact, plan(fact)) for fact in benchmark_tasks()] if listed != "long" else []
-    demo: set[str] = set()
-    for category in TRAIN:
-        plain = [f.name for f, p in rows if f.category == category and not p.reason and not p.wide]
-        demo |= _demo(category, plain)
-    tasks = []
-    for fact, p in rows:
-        train = fact.goal in TRAIN.get(fact.category, ()) and fact.name.startswith(fact.category)
-        split = "wide" if p.wide else "train" if train else "demo" if fact.name in demo else "ood"
-        published = (PUBLISHED_SPLIT,) if fact.goal in PUBLISHED.get(_published_under(fact), ()) else ()
-        tasks.append(_task(fact, p, () if p.reason else (split, *published), phrasing))
-    if listed != "benchmark":
-        tasks += long.tasks(ENVIRONMENT, phrasing)
-    return Suite(sorted(tasks, key=lambda task: task.name))
-
-
-def _published_under(fact: TaskFact) -> str:
-    """Return the list of the paper a task would be in: it counts three furnace tasks among the crafts."""
-    if fact.name != f"{fact.category}:{fact.goal}":
-        return ""  # listed a second time, under another name
-    return "craft_item" if fact.category == "smelt_item" else fact.category
-
-
-def suite(phrasing: str = "plain", tasks: str = "benchmark", **options: Any) -> Suite:
+def suite(phrasing: str = "plain", tasks: str = "benchmark", **options: Any) -> TaskList:
     """Return the suite; the environment's other options change how tasks are solved, not which exist."""
-    if phrasing not in PHRASINGS:
-        raise ValueError(f"phrasing: got {phrasing!r}; expected one of {', '.join(PHRASINGS)}")
-    if tasks not in long.LISTS:
-        raise ValueError(f"tasks: got {tasks!r}; expected one of {', '.join(long.LISTS)}")
-    return _build(phrasing, tasks)
+    return benchmark(ENVIRONMENT, phrasing, tasks)

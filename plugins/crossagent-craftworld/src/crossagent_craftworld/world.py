@@ -18,9 +18,9 @@ from crossagent_craftworld.inventory import Inventory
 from crossagent_craftworld.mobs import Mob
 from crossagent_craftworld.palette import AIR, CODE, EMPTY, FLUID, NAMES
 from crossagent_craftworld.rng import WorldRandom
+from crossagent_minecraft_data.controls import DEGREES_PER_PIXEL
 from crossagent_minecraft_data.entities import weapon
 
-DEGREES_PER_PIXEL = 0.15
 TURN = 2400
 """Mouse pixels of a full turn."""
 PITCH_LIMIT = 600

@@ -22,6 +22,10 @@ _KINDS = ("pickaxe", "axe", "shovel", "hoe")
 _TOOL_OF = {"rock": "pickaxe", "wood": "axe", "dirt": "shovel", "plant": "axe", "leaves": "hoe"}
 _TOOL_OF |= {kind: kind for kind in _KINDS}
 _SWORD = {"plant": 1.5, "melon": 1.5, "leaves": 1.5, "web": 15.0}
+_FACING = {"north": (0, 0, -1), "south": (0, 0, 1), "west": (-1, 0, 0), "east": (1, 0, 0)}
+_HALVES = {"lower": "upper", "upper": "lower", "foot": "head", "head": "foot"}
+UNDER_WATER = ("kelp", "kelp_plant", "seagrass", "tall_seagrass")
+"""What grows in water and leaves it behind."""
 SWORD_INSTANT = ("bamboo", "bamboo_sapling")
 """Any sword breaks these at once: a rule in vanilla's code that no version of minecraft-data has."""
 _SHEARS = {"web": 15.0, "leaves": 15.0, "wool": 5.0}
@@ -79,6 +83,30 @@ def default_properties(name: str) -> dict[str, str]:
         index, i = divmod(index, len(values))
         out[prop["name"]] = values[i]
     return out
+
+
+def split_state(state: str) -> tuple[str, dict[str, str]]:
+    """Split ``name[key=value,…]`` into the name and its properties."""
+    name, _, rest = state.partition("[")
+    props = {}
+    for pair in rest.rstrip("]").split(","):
+        key, equals, value = pair.partition("=")
+        if equals:
+            props[key] = value
+    return name, props
+
+
+def partner(state: str) -> tuple[tuple[int, int, int], str] | None:
+    """Return where the other half of a door, bed or tall plant is, and its state text; None for a single block."""
+    name, props = split_state(state)
+    whole = {**default_properties(name), **props}
+    key = next((k for k in ("half", "part") if whole.get(k) in _HALVES), None)
+    if key is None:
+        return None
+    here = whole[key]
+    x, y, z = _FACING[whole["facing"]] if key == "part" else (0, 1, 0)
+    sign = 1 if here in ("lower", "foot") else -1
+    return (x * sign, y * sign, z * sign), f"{name}[{key}={_HALVES[here]}]"
 
 
 def property_values(prop: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,16 @@ from typing import Literal
 from crossagent_minecraft_data._source import facts, table
 
 Temper = Literal["passive", "neutral", "hostile", "ambient", "boss"]
+SWIMMERS = frozenset(("cod", "dolphin", "elder_guardian", "guardian", "pufferfish", "salmon", "squid", "tropical_fish"))
+"""Mobs that live in water."""
+FLYERS = frozenset(("bat", "bee", "blaze", "parrot", "phantom", "vex"))
+"""Mobs that fly and do not shoot."""
+SPLITTING = ("slime", "magma_cube")
+"""Mobs that split into smaller ones when they die."""
+RANGED = frozenset(
+    ("skeleton", "stray", "pillager", "creeper", "witch", "evoker", "shulker", "ghast", "wither", "ender_dragon")
+)
+"""Mobs that do not fight hand to hand: they shoot, cast spells or explode."""
 
 
 @dataclass(frozen=True, slots=True)

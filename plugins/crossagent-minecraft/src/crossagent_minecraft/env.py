@@ -152,7 +152,7 @@ class Minecraft(CraftWorld):
                 raise TickLimit
             self._catch_up()
             if self.over:
-                return
+                return  # type: ignore[unreachable]  # catching up may have ended the episode
         self.begin_tick(raw)
         if self._ticks_left == 0:
             self._deferred.append(raw)

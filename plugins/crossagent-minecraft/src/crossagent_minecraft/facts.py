@@ -9,20 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from crossagent_craftworld import casters, motions
-from crossagent_craftworld.digging import UNDER_WATER, needs_floor
-from crossagent_craftworld.mobs import SPLITTING
+from crossagent_craftworld.digging import needs_floor
 from crossagent_craftworld.palette import intern
 from crossagent_minecraft.node import home
-from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE, harvests
+from crossagent_minecraft_data.blocks import BLOCKS, INTERACTIVE, UNDER_WATER, harvests
 from crossagent_minecraft_data.cooking import LEFT_BY_FUEL, fuel_ticks, smelts
-from crossagent_minecraft_data.entities import MOBS, WEAPONS, worn_armor
+from crossagent_minecraft_data.entities import FLYERS, MOBS, RANGED, SPLITTING, SWIMMERS, WEAPONS, worn_armor
 from crossagent_minecraft_data.items import ITEMS
 from crossagent_minecraft_data.loot import block_pools, mob_pools
 from crossagent_minecraft_data.recipes import LEFTOVERS, RECIPES
 from crossagent_minecraft_data.windows import WORN
 
-WALKERS = frozenset(MOBS) - motions.SWIMMERS - motions.FLYERS - casters.KINDS - set(SPLITTING)
+WALKERS = frozenset(MOBS) - SWIMMERS - FLYERS - RANGED - set(SPLITTING)
 """Mobs of the embedded server: those that walk and strike."""
 _TOOLS = tuple(
     item for item in ITEMS if item == "shears" or item.endswith(("_pickaxe", "_axe", "_shovel", "_hoe", "_sword"))

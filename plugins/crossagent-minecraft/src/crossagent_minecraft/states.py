@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossagent_craftworld import palette
-from crossagent_craftworld.palette import intern, split_state
-from crossagent_minecraft_data.blocks import block_rows, default_properties, property_values
+from crossagent_craftworld.palette import intern
+from crossagent_minecraft_data.blocks import block_rows, default_properties, property_values, split_state
 
 
 @cache

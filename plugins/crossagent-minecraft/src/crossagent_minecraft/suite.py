@@ -6,10 +6,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from crossagent.plugin import Task
-from crossagent_craftworld import suite as craftworld
-from crossagent_craftworld.suite import Suite
+from crossagent.plugin import Task, TaskList
 from crossagent_minecraft.facts import WALKERS
+from crossagent_minecraft_data.suite import benchmark
 
 _NO_SUCH_MOB = "the embedded server has mobs that walk and strike only; {} does not"
 
@@ -20,15 +19,15 @@ def _here(task: Task) -> Task:
     if others:
         reason = _NO_SUCH_MOB.format(others[0])
     if reason:
-        return replace(task, env="minecraft", solvable=False, reason=reason, splits=(), setup={})
-    return replace(task, env="minecraft")
+        return replace(task, solvable=False, reason=reason, splits=(), setup={})
+    return task
 
 
 @cache
-def _build(phrasing: str) -> Suite:
-    return Suite([_here(task) for task in craftworld.suite(phrasing=phrasing).tasks()])
+def _build(phrasing: str) -> TaskList:
+    return TaskList(_here(task) for task in benchmark("minecraft", phrasing).tasks())
 
 
-def suite(phrasing: str = "plain", **options: Any) -> Suite:
+def suite(phrasing: str = "plain", **options: Any) -> TaskList:
     """Return the suite; only ``phrasing`` of the environment's options changes its tasks, and only their words."""
     return _build(phrasing)

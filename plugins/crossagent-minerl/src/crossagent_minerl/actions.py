@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from crossagent.plugin import RawTick
-from crossagent_craftworld.minerl import BUTTONS, KEYS
-from crossagent_craftworld.world import DEGREES_PER_PIXEL
+from crossagent_minecraft_data.action_dict import BUTTONS, KEYS
+from crossagent_minecraft_data.controls import DEGREES_PER_PIXEL
 
 _ACTIONS = {key: action for action, key in (*KEYS.items(), *BUTTONS.items())}
 """Key or button of the control interface → action. No key is named like a button."""

@@ -48,7 +48,10 @@ class Frame:
                 width, height = (int(n) for n in said["size"])
                 flat = np.frombuffer(base64.b64decode(said["pov"], validate=True), dtype=np.uint8)
                 pov = flat.reshape(height, width, 3)
-            name = lambda item: ours.get(str(item), str(item))  # noqa: E731
+
+            def name(item: Any) -> str:
+                return ours.get(str(item), str(item))
+
             return cls(
                 pov=pov,
                 slots=tuple(

@@ -164,7 +164,7 @@ class GameWorld(Environment):
         """Return whether the goal is reached: ``{event, name, count}``, or ``{reward}``, of the whole episode or ``once``."""
         if "reward" in goal:
             got = self.frame.reward if goal.get("once") else self.total_reward
-            return got >= goal["reward"] - 1e-9
+            return bool(got >= goal["reward"] - 1e-9)
         if "event" not in goal:
             return False
         found = sum(e.count for e in self.events if e.kind == goal["event"] and e.name == goal["name"])

@@ -15,7 +15,7 @@ from typing import Any
 
 from crossagent.demonstrations import DataError
 from crossagent.plugin import RawTick
-from crossagent_craftworld.interfaces import KEYS, TAPS
+from crossagent_minecraft_data.controls import KEYS, TAPS
 from crossagent_minerl.frame import Frame
 
 _PREFIX = "key.keyboard."

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from crossagent.plugin import Task
+from crossagent.plugin import Task, TaskList
 from crossagent_minerl.missions import MISSIONS, Mission
 
 _JUDGED = "people judge it: the game cannot tell whether it is done"
 _TRAINED = ("Treechop", "Navigate", "NavigateDense", "ObtainIronPickaxe", "ObtainIronPickaxeDense")
-
-
-class Missions:
-    """A :class:`crossagent.plugin.TaskSuite`."""
-
-    def __init__(self) -> None:
-        self._tasks = {t.name: t for t in sorted((_task(n, m) for n, m in MISSIONS.items()), key=lambda t: t.name)}
-
-    def tasks(self) -> Sequence[Task]:
-        """Return every mission, sorted by name."""
-        return tuple(self._tasks.values())
-
-    def get(self, name: str) -> Task:
-        """Return one task; raises ``KeyError``."""
-        return self._tasks[name]
 
 
 def _task(name: str, mission: Mission) -> Task:
@@ -46,10 +30,10 @@ def _task(name: str, mission: Mission) -> Task:
 
 
 @cache
-def _suite() -> Missions:
-    return Missions()
+def _suite() -> TaskList:
+    return TaskList(sorted((_task(n, m) for n, m in MISSIONS.items()), key=lambda task: task.name))
 
 
-def suite(**options: Any) -> Missions:
+def suite(**options: Any) -> TaskList:
     """Return the suite; the environment's options change none of it."""
     return _suite()

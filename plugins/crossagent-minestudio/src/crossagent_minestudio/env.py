@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossagent.plugin import Task, Unavailable
-from crossagent_craftworld.minerl import KEYS
+from crossagent_minecraft_data.action_dict import KEYS
 from crossagent_minerl.game import GameWorld, KeyControl, Shown
 from crossagent_minerl.home import Home, java
 from crossagent_minestudio.pointer import ScreenPointer

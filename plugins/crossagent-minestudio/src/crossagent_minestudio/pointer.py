@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from crossagent.plugin import RawTick, Rect
-from crossagent_craftworld.interfaces import window_targets
-from crossagent_craftworld.world import DEGREES_PER_PIXEL
+from crossagent_minecraft_data.controls import DEGREES_PER_PIXEL
+from crossagent_minecraft_data.targets import window_targets
 from crossagent_minecraft_data.windows import SCREEN
 from crossagent_minerl.frame import Frame
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossagent.plugin import Task
-from crossagent_craftworld.setup import placements
 from crossagent_minecraft_data.items import stack_size
+from crossagent_minecraft_data.placements import placements
 
 NEAR, FAR = 3.0, 5.0
 """Distance of a target whose set-up names none: within a flat neighbourhood that the commands make."""

@@ -86,7 +86,7 @@ class MiniWob(Environment):
             return
         self._catch_up()
         if self.over:
-            return
+            return  # type: ignore[unreachable]  # catching up may have ended the episode
         self.begin_tick(raw)
         if self._ticks_left == 0:
             self._deferred = raw

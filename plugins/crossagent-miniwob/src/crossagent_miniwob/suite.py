@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from crossagent.plugin import Task
+from crossagent.plugin import Task, TaskList
 
 ENVIRONMENT = "miniwob"
 INSTRUCTION = "Do what the page asks for."
 TICKS_PER_TURN = 16
 
 
-class Suite:
-    """A fixed list of tasks. A :class:`crossagent.plugin.TaskSuite`."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._tasks = tuple(tasks)
-        self._by_name = {task.name: task for task in self._tasks}
-
-    def tasks(self) -> Sequence[Task]:
-        """Return every task, sorted by name."""
-        return self._tasks
-
-    def get(self, name: str) -> Task:
-        """Return one task; raises ``KeyError``."""
-        return self._by_name[name]
-
-
 @cache
-def _build() -> Suite:
+def _build() -> TaskList:
     table = tomllib.loads((files("crossagent_miniwob") / "tasks.toml").read_text(encoding="utf-8"))
     splits: dict[str, str] = {page: split for split, pages in table["splits"].items() for page in pages}
     tasks = []
@@ -50,9 +33,9 @@ def _build() -> Suite:
                     splits=(splits.get(page, "wide"),),
                 )
             )
-    return Suite(sorted(tasks, key=lambda task: task.name))
+    return TaskList(sorted(tasks, key=lambda task: task.name))
 
 
-def suite(**options: Any) -> Suite:
+def suite(**options: Any) -> TaskList:
     """Return the suite; no option of the environment changes it."""
     return _build()

@@ -25,10 +25,9 @@ def start_monitor(log_metrics: Callable[[Mapping[str, float], int], None], inter
         def monitor(self) -> None:
             step = first_step
             while not self._shutdown_event.wait(self.sampling_interval):
-                self.collect_metrics()
-                log_metrics(
-                    {f"{self._metrics_prefix}{name}": value for name, value in self.aggregate_metrics().items()}, step
-                )
+                self.collect_metrics()  # type: ignore[no-untyped-call]
+                means = self.aggregate_metrics()  # type: ignore[no-untyped-call]
+                log_metrics({f"{self._metrics_prefix}{name}": value for name, value in means.items()}, step)
                 step += 1
                 for part in self.monitors:
                     part.clear_metrics()
@@ -39,8 +38,8 @@ def start_monitor(log_metrics: Callable[[Mapping[str, float], int], None], inter
                 self._process.join()
 
     try:
-        monitor = Monitor("", sampling_interval=interval_s)
-        monitor.start()
+        monitor = Monitor("", sampling_interval=interval_s)  # type: ignore[no-untyped-call]
+        monitor.start()  # type: ignore[no-untyped-call]
     except Exception as error:  # an odd machine has no processor load for us: no reason to stop
         log.warning("no system metrics (%s: %s)", type(error).__name__, error)
         return None

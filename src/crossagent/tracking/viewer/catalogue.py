@@ -194,7 +194,7 @@ def _image_bytes(path: Path) -> int:
     beside = path.with_suffix(".images.zip")
     meta = pq.read_metadata(path)
     columns = (meta.row_group(g).column(c) for g in range(meta.num_row_groups) for c in range(meta.num_columns))
-    within = sum(c.total_compressed_size for c in columns if c.path_in_schema.endswith(".element.image"))
+    within: int = sum(c.total_compressed_size for c in columns if c.path_in_schema.endswith(".element.image"))
     return within + (beside.stat().st_size if beside.is_file() else 0)
 
 

@@ -18,6 +18,7 @@ from crossagent_craftworld.experts.goals import (
     visible,
     wants_tool,
 )  # fmt: skip
+from crossagent_craftworld.paths import Stuck
 from crossagent_minecraft_data.windows import Window, hit
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class ControlExpert:
         goal = goal_of(world_env)
         try:
             raw = self._next(world_env, goal)
-        except motor.Stuck as stuck:
+        except Stuck as stuck:
             raise ExpertStuck(str(stuck)) from stuck
         if raw is None:
             raise ExpertStuck("nothing left to do")

@@ -17,7 +17,7 @@ def hits_needed(name: str, item: str | None) -> int:
 
 def _within(got: float, want: Any) -> bool:
     """Vanilla draws some figures from a range; CraftWorld has one value in it."""
-    return min(want) <= got <= max(want) if isinstance(want, list) else got == want
+    return bool(min(want) <= got <= max(want) if isinstance(want, list) else got == want)
 
 
 def mobs(document: Document) -> Tally:

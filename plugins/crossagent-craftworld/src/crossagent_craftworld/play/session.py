@@ -8,8 +8,8 @@ from typing import Any
 
 from crossagent_craftworld import observe
 from crossagent_craftworld.env import CraftWorld
-from crossagent_craftworld.interfaces import BUTTONS, KEYS
 from crossagent_craftworld.suite import suite
+from crossagent_minecraft_data.controls import BUTTONS, KEYS
 from crossagent_minecraft_data.windows import SCREEN
 
 _NEWEST = 8

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -18,7 +19,7 @@ _FACE_LIGHT = (0.62, 0.62, 0.5, 1.0, 0.8, 0.8)
 _OFFSETS = (0, 256, 320, 336, 340)
 
 
-def _jit(function: Callable[..., None]) -> Callable[..., None]:
+def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function at its first call, and keep the result beside it or in the user's cache, where one is writable."""
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
@@ -379,7 +380,7 @@ def cast(  # type: ignore[no-untyped-def]
             elif dz < -1e-12:
                 stz, tz, gz = -1, (cz - ez) / dz, -1.0 / dz
             step_y, step_z = sty * sx * sz, stz * sx
-            before = 0
+            before = np.int64(0)
             end = limit
             cell = (cy * sz + cz) * sx + cx
             while inside and t < limit:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
-from crossagent_craftworld.palette import OUTLINES, STATES, split_state
+from crossagent_craftworld.palette import OUTLINES, STATES
 from crossagent_craftworld.render.paint import WOODS
-from crossagent_minecraft_data.blocks import BLOCKS, CUBE, Box, default_properties
+from crossagent_minecraft_data.blocks import BLOCKS, CUBE, Box, default_properties, split_state
 
 NOTHING, SOLID, PARTS, CROSSED, FLUID = range(5)
 Faces = tuple[str, str, str, str, str, str]

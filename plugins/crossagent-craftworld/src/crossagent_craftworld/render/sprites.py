@@ -273,13 +273,13 @@ def _draw(drawing: str, a: Colour, b: Colour, c: Colour) -> Picture:
 
 def _mask(kind: str, n: list[float]) -> NDArray[np.bool_]:
     if kind == "D":
-        return np.hypot(_X - n[0], _Y - n[1]) <= n[2]
+        return np.asarray(np.hypot(_X - n[0], _Y - n[1]) <= n[2])
     if kind == "R":
-        return (n[0] <= _X) & (n[2] >= _X) & (n[1] <= _Y) & (n[3] >= _Y)
+        return np.asarray((n[0] <= _X) & (n[2] >= _X) & (n[1] <= _Y) & (n[3] >= _Y))
     if kind == "L":
         dx, dy = n[2] - n[0], n[3] - n[1]
         along = np.clip(((_X - n[0]) * dx + (_Y - n[1]) * dy) / (dx * dx + dy * dy), 0, 1)
-        return np.hypot(_X - n[0] - along * dx, _Y - n[1] - along * dy) <= max(n[4] / 2, 0.5)
+        return np.asarray(np.hypot(_X - n[0] - along * dx, _Y - n[1] - along * dy) <= max(n[4] / 2, 0.5))
     points = list(zip(n[::2], n[1::2], strict=True))
     inside = np.zeros((SIZE, SIZE), dtype=bool)
     for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from crossagent_craftworld import setup as plain
 from crossagent_craftworld.grid import Cell
-from crossagent_craftworld.mobs import SPLITTING
-from crossagent_craftworld.motions import SWIMMERS
 from crossagent_craftworld.palette import AIR, intern
-from crossagent_minecraft_data.entities import MOBS
+from crossagent_minecraft_data.entities import MOBS, SPLITTING, SWIMMERS
+from crossagent_minecraft_data.placements import placements
 
 if TYPE_CHECKING:
     from crossagent_craftworld.world import World
@@ -141,7 +140,7 @@ def _put(world: World, kind: str, name: str, support: str | None, spots: list[tu
         big = MOBS[name].width > 2 and name not in SPLITTING
         world.add_mob(name, x + 0.5, float(y - (name in SWIMMERS)) + (4.0 if big else 0.0), z + 0.5)
         return
-    ways = plain.placements(name, support)
+    ways = placements(name, support)
     while spots:
         x, z = spots.pop()
         for parts in ways:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crossagent.plugin import Task
-from crossagent_craftworld.phrases import instruction
+from crossagent_minecraft_data.phrases import instruction
 
 LISTS = ("benchmark", "long", "all")
 CATEGORY = "long"

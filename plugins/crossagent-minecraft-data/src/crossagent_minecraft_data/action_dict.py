@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from crossagent_craftworld.world import DEGREES_PER_PIXEL
+from crossagent_minecraft_data.controls import DEGREES_PER_PIXEL
 
 KEYS: dict[str, str] = {
     "forward": "w", "back": "s", "left": "a", "right": "d", "jump": "space", "sneak": "left.shift", "sprint": "left.control",

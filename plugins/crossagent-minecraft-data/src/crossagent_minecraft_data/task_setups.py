@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from crossagent_craftworld import casters
-from crossagent_craftworld.mobs import SPLITTING
-from crossagent_craftworld.motions import FLYERS, SWIMMERS
 from crossagent_minecraft_data.blocks import BLOCKS, dig_ticks, harvests
-from crossagent_minecraft_data.entities import MOBS
+from crossagent_minecraft_data.entities import FLYERS, MOBS, RANGED, SPLITTING, SWIMMERS
 from crossagent_minecraft_data.recipes import recipes_for
 from crossagent_minecraft_data.tasks import TaskFact
 
@@ -52,9 +49,7 @@ _WIDE_BLOCKS = frozenset(
 )
 _WIDE_ENDS = ("_door", "_bed", "_trapdoor")
 # Swimmers, flyers, what splits, and walkers whose other ways (teleporting, lava, charging) CraftWorld leaves out.
-_WIDE_MOBS = (
-    SWIMMERS | FLYERS | casters.KINDS | {*SPLITTING, "drowned", "turtle", "piglin", "enderman", "strider", "ravager"}
-)
+_WIDE_MOBS = SWIMMERS | FLYERS | RANGED | {*SPLITTING, "drowned", "turtle", "piglin", "enderman", "strider", "ravager"}
 # What the block stands on, where the ground of the scene will not do.
 SUPPORT = {"cactus": "sand", "dead_bush": "sand", "sugar_cane": "sand", "bamboo": "dirt", "wheat": "farmland"}
 SUPPORT |= {"carrots": "farmland", "potatoes": "farmland"}
