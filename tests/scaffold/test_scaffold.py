@@ -52,6 +52,7 @@ def test_a_package_has_its_module_tests_readme_and_entry_point(kind: Any, tmp_pa
         "README.md",
         "pyproject.toml",
         "src/crossagent_my_thing/__init__.py",
+        "src/crossagent_my_thing/py.typed",
         "tests/test_my_thing.py",
     ]
     assert [p.name for p in tmp_path.iterdir()] == ["x"], "the scratch directory is gone"

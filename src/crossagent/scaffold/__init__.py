@@ -16,6 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
+from crossagent import __version__
 from crossagent.envs.recording import MIXED
 from crossagent.errors import CrossAgentError
 from crossagent.plugin import CONTRACT
@@ -27,6 +28,7 @@ _FILES = {
     "pyproject.toml": "pyproject.toml",
     "README.md": "README.md",
     "module.py": "src/{package}/__init__.py",
+    "py.typed": "src/{package}/py.typed",
     "test.py": "tests/test_{name}.py",
 }
 """template → where its text goes."""
@@ -91,6 +93,7 @@ def new_package(kind: Kind, name: str, directory: Path | None, plugins: PluginSe
         "package": names.package,
         "distribution": names.distribution,
         "contract": CONTRACT,
+        "version": __version__,
     }
     templates = files("crossagent.scaffold") / "templates" / kind
     try:

@@ -121,7 +121,7 @@ class ActionSpaceSpec:
     """Spaces whose header is this one's on purpose, because both write one published format: a recipe has one of them."""
 
 
-def carry_out(env: Environment, act: Callable[[], None]) -> Outcome:
+def carry_out(env: Environment, act: Callable[[], object]) -> Outcome:
     """Run ``act`` and measure it: ticks, reward and events are the differences it made.
 
     A :class:`SkillFailed` becomes the outcome's ``error``; anything else passes through.
