@@ -1,14 +1,43 @@
-"""Functions that a recipe names by path, ``module:function``. Found and checked before anything is loaded; loads no torch itself."""
+"""Objects that are named by their import path, ``module:name``: factories of plugins, and functions of a recipe.
+
+This module loads no torch itself, so that paths can be checked before anything heavy is loaded.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from crossagent.errors import RecipeError, did_you_mean
+
+
+class NameNotFound(AttributeError):
+    """A module was imported and does not have the name that was asked for."""
+
+
+def resolve(path: str | Callable[..., Any]) -> Any:
+    """Return the object behind ``module:name``; what is no text is the object itself.
+
+    Every place that takes such a path resolves it here, and says in its own words what could not be found.
+
+    Raises:
+        ValueError: The path is not of the form ``module:name``.
+        NameNotFound: The module has no such name.
+        Exception: Whatever the module raises while it is imported, ``ImportError`` where there is none.
+    """
+    if not isinstance(path, str):
+        return path
+    module, colon, name = path.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"got {path!r}; expected module:name")
+    loaded = importlib.import_module(module)
+    if not hasattr(loaded, name):
+        raise NameNotFound(f"module {module!r} has no attribute {name!r}")
+    return getattr(loaded, name)
 
 
 @dataclass(frozen=True)
@@ -64,15 +93,16 @@ def find_function(name: str, table: Mapping[str, Callable[..., Any]], signature:
     module, _, function = name.partition(":")
     where = f"{signature.key}: {name!r}"
     try:
-        loaded = importlib.import_module(module)
+        found = resolve(name)
+    except NameNotFound:
+        found = None
     except Exception as error:  # a module of the user's may raise anything
         raise RecipeError(
             f"{where}: cannot import {module} ({type(error).__name__}: {error}); expected an installed module, or one in a "
             "directory of PYTHONPATH"
         ) from error
-    found = getattr(loaded, function, None)
     if not callable(found):
-        names = [n for n, value in vars(loaded).items() if callable(value) and not n.startswith("_")]
+        names = [n for n, value in vars(sys.modules[module]).items() if callable(value) and not n.startswith("_")]
         kind = "has no function" if found is None else "holds, but not as a function,"
         raise RecipeError(f"{where}: {module} {kind} {function!r}. {did_you_mean(function, names)}")
     try:

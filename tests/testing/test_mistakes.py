@@ -251,8 +251,8 @@ IN_AN_ENVIRONMENT = {
     "two tasks of one name": Mistake('f"reach:{name}", "reach"', '"reach", "reach"', "task 'reach' is there twice", "give each a name of its own", "tasks-are-well-formed"),
     "no task that can be solved": Mistake("60, splits)", "60, splits, False, 'too far')", "no task is solvable", "list at least one Task(…, solvable=True)", "suite"),
     "an unseen task that is trained": Mistake('(7, ("ood",))', '(7, ("ood", "train"))', "`ood` means never trained nor demonstrated", "take one of the two out", "tasks-are-well-formed"),
-    "a set-up that is no JSON": Mistake('{"distance": d}', '{"distance": d, "of": {d}}', "setup is no JSON", "use numbers, strings, lists, dicts", "tasks-are-well-formed"),
-    "a suite that knows no names": Mistake("for task in self.tasks()}[name]", "for task in self.tasks()}.get(name)", "get('no such task') returns something", "raise KeyError", "tasks-can-be-found"),
+    "a set-up that is no JSON": Mistake('{"distance": away}', '{"distance": away, "of": {away}}', "setup is no JSON", "use numbers, strings, lists, dicts", "tasks-are-well-formed"),
+    "a suite that knows no names": Mistake("return ca.TaskList(", "return type('Loose', (ca.TaskList,), {'get': lambda self, name: self._by_name.get(name)})(", "get('no such task') returns something", "raise KeyError", "tasks-can-be-found"),
     "an expert that acts": Mistake("        way = env.flag - env.place\n        return [ca.Call", "        env.interface('control').step()\n        way = env.flag - env.place\n        return [ca.Call", "propose changes the world", "only look, or work on a snapshot", "experts-propose-calls"),
     "a name of another world": Mistake('    name = "bad"\n', '    name = "worse"\n', "name is 'worse', the spec declares 'bad'", "make them equal", "names-agree"),
 }  # fmt: skip

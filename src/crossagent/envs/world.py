@@ -6,7 +6,6 @@ main process sends text and gets small tuples back.
 
 from __future__ import annotations
 
-import importlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from crossagent.envs.images import png
 from crossagent.envs.recording import MIXED, Demonstration, DemoTurn, order_of_choice, with_feedback
 from crossagent.envs.workers.failures import check_acted, check_started
 from crossagent.errors import PluginError
+from crossagent.import_path import resolve
 from crossagent.spaces.base import ActionSpace, ActionSpaceSpec, CostRule, SpaceSet
 from crossagent.types import Action, Call, Event, InvalidAction, Observation, RawTick, StopReason, Task
 
@@ -112,11 +112,8 @@ class Described(NamedTuple):
 
 def load_object(path: str | Callable[..., Any]) -> Any:
     """Return the object behind ``module:name``, or the object itself; raises :class:`PluginError` naming the path."""
-    if not isinstance(path, str):
-        return path
-    module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        return resolve(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise PluginError(f"cannot load {path!r}: {error}. A factory is written 'module:Name'.") from error
 

@@ -7,7 +7,6 @@ and a misspelt hook is that plugin's failure instead of being ignored.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import typing
 from collections import defaultdict
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 from crossagent.envs.base import Environment, EnvironmentSpec, TaskSuite
 from crossagent.errors import PluginError, did_you_mean
+from crossagent.import_path import resolve
 from crossagent.plugin import GROUP, CommandSpec, SampledPolicy, Sampler, SamplerSpec, Unavailable
 from crossagent.registry.loading import LoadStep, Spec, check_spec, declarations_of, declared_by
 from crossagent.spaces.base import ActionSpace, ActionSpaceSpec, SpaceSet
@@ -347,7 +347,7 @@ def _build(path: str | Callable[..., Any], options: Mapping[str, Any], where: st
 
 def _factory(path: str | Callable[..., Any], options: Mapping[str, Any], where: str) -> Callable[..., Any]:
     """Import ``module:Name`` and check that it takes these options; calls nothing."""
-    factory = _load(path, where) if isinstance(path, str) else path
+    factory = _load(path, where)
     with suppress(ValueError):  # a builtin without a signature: calling it will tell
         parameters = inspect.signature(factory).parameters.values()
         known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -370,10 +370,9 @@ def _choices(factory: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
     return {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is typing.Literal}
 
 
-def _load(path: str, where: str) -> Callable[..., Any]:
-    module, _, name = path.partition(":")
+def _load(path: str | Callable[..., Any], where: str) -> Callable[..., Any]:
     try:
-        factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        factory: Callable[..., Any] = resolve(path)
     except (Exception, SystemExit) as error:  # a plugin's import may raise anything
         raise PluginError(
             f"{where}: cannot load {path!r}: {type(error).__name__}: {error}. Fix: let its declaration name what is there"

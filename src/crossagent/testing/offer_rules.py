@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
+from crossagent.import_path import resolve
 from crossagent.plugin import Call, Control, ExpertStuck, Pointer, RawTick, SkillFailed, Skills
 from crossagent.testing.environment_case import EnvironmentCase, whole_state
 
@@ -136,11 +136,8 @@ def tasks_can_be_found(case: EnvironmentCase) -> Iterator[str]:
 def experts_propose_calls(case: EnvironmentCase) -> Iterator[str]:
     """An expert proposes calls of its interface, as JSON, without touching the world; or raises ExpertStuck."""
     for interface, path in case.spec.experts.items() if case.spec else ():
-        if isinstance(path, str):
-            module, _, name = path.partition(":")
-            expert = getattr(importlib.import_module(module), name)()
-        else:
-            expert, path = path(), getattr(path, "__name__", repr(path))
+        expert = resolve(path)()
+        path = path if isinstance(path, str) else getattr(path, "__name__", repr(path))
         if expert.interface != interface:
             yield f"{path} has interface {expert.interface!r}; the spec says {interface!r}"
         proposals = 0
