@@ -19,7 +19,7 @@ from crossagent.sampling.base import GenerateSampler
 from crossagent.sampling.constrained import Grammars, allowed_tokens, grammars_of
 from crossagent.sampling.fast import FastSampler
 from crossagent.testing import SamplerContract, ToyWorld
-from crossagent.testing.sampler_checks import SAMPLER_RULES
+from crossagent.testing.checks.sampler import SAMPLER_RULES
 from crossagent_api.space import ApiSpace
 from crossagent_control.space import ControlSpace
 from crossagent_gui.space import GuiSpace

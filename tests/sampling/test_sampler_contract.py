@@ -15,7 +15,7 @@ from crossagent.policy.model import Policy
 from crossagent.sampling.base import GenerateSampler
 from crossagent.sampling.fast import FastSampler
 from crossagent.testing import SamplerContract, check_sampler
-from crossagent.testing.sampler_checks import SAMPLER_RULES, Logits
+from crossagent.testing.checks.sampler import SAMPLER_RULES, Logits
 
 from .conftest import tiny_policy
 

@@ -24,7 +24,7 @@ from crossagent.policy.config import LoraConfig, PolicyConfig
 from crossagent.policy.model import Policy
 from crossagent.sampling.vllm import VllmSampler, close_servers
 from crossagent.testing import SamplerContract
-from crossagent.testing.sampler_checks import SAMPLER_RULES
+from crossagent.testing.checks.sampler import SAMPLER_RULES
 
 from .conftest import TEXTS, TINY, tiny_policy
 from .test_sampler_contract import plain_logits

@@ -21,9 +21,9 @@ from crossagent.testing import (
     check_plugin,
     toy_environment,
 )
-from crossagent.testing.environment_checks import ENVIRONMENT_RULES
-from crossagent.testing.findings import run_rules
-from crossagent.testing.space_checks import SPACE_RULES
+from crossagent.testing.checks.environment import ENVIRONMENT_RULES
+from crossagent.testing.checks.findings import run_rules
+from crossagent.testing.checks.space import SPACE_RULES
 from crossagent.testing.toy import ToyControl, ToySkills
 from crossagent_api.space import ApiSpace
 from crossagent_control.space import ControlSpace
@@ -331,7 +331,7 @@ def test_a_world_that_draws_from_numpy_s_global_generator_is_found() -> None:
 
 # -- the machinery ---------------------------------------------------------------------------------------------------
 def test_an_endless_loop_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossagent.testing.findings._RULE_S", 0.05)
+    monkeypatch.setattr("crossagent.testing.checks.findings._RULE_S", 0.05)
 
     def endless(case: None) -> Any:
         """It ends."""

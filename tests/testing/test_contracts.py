@@ -19,8 +19,8 @@ from crossagent.testing import (
     check_action_space,
     toy_environment,
 )
-from crossagent.testing.environment_checks import ENVIRONMENT_RULES
-from crossagent.testing.space_checks import SPACE_RULES
+from crossagent.testing.checks.environment import ENVIRONMENT_RULES
+from crossagent.testing.checks.space import SPACE_RULES
 from crossagent_api.space import ApiSpace
 
 ROOT = Path(__file__).parents[2]

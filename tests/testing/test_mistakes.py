@@ -223,7 +223,7 @@ IN_A_SPACE = {
 def test_a_mistake_in_a_space_is_named_by_its_check(
     mistake: Mistake, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crossagent.testing.findings._RULE_S", 2.0)
+    monkeypatch.setattr("crossagent.testing.checks.findings._RULE_S", 2.0)
     plugins = load("space", mistake[:2])
     assert not plugins.failures
     found = [f for f in check_plugin(plugins, "bad") if f.rule == f"{mistake.rule} (on toy)"]

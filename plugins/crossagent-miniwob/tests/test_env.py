@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from crossagent.plugin import RawTick, SkillFailed, Unavailable, lower
-from crossagent.testing.environment_case import random_call
+from crossagent.testing.checks.environment_case import random_call
 from crossagent_api.space import ApiSpace
 from crossagent_control.space import ControlSpace
 from crossagent_gui.space import GuiSpace

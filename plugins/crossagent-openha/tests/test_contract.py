@@ -9,7 +9,7 @@ import pytest
 from crossagent.plugin import ActionSpaceSpec
 from crossagent.registry.plugin_set import load_plugins
 from crossagent.testing import ToySuite, ToyWorld, check_action_space, check_plugin, toy_environment
-from crossagent.testing.space_case import some_tasks
+from crossagent.testing.checks.space_case import some_tasks
 from crossagent_craftworld.ceilings import measure
 from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.suite import suite

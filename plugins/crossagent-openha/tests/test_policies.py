@@ -11,7 +11,7 @@ import pytest
 
 from crossagent.plugin import Action, Observation, RawTick
 from crossagent.testing import check_action_space
-from crossagent.testing.space_case import some_tasks
+from crossagent.testing.checks.space_case import some_tasks
 from crossagent_craftworld.env import CraftWorld
 from crossagent_craftworld.suite import suite
 from crossagent_openha.grounding import Ground, GroundingSpace

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 
 from crossagent.plugin import ActionSpace, Environment, EnvironmentSpec, Sampler, TaskSuite, Unavailable
 from crossagent.registry.plugin_set import PluginSet, load_plugins
-from crossagent.testing.environment_case import EnvironmentCase, environment_case
-from crossagent.testing.environment_checks import ENVIRONMENT_RULES
-from crossagent.testing.findings import Finding, Rule, run_rules
-from crossagent.testing.sampler_checks import SAMPLER_RULES, Logits, SamplerCase, sampler_case
-from crossagent.testing.space_case import SpaceCase, some_tasks
-from crossagent.testing.space_checks import SPACE_RULES
+from crossagent.testing.checks.environment import ENVIRONMENT_RULES
+from crossagent.testing.checks.environment_case import EnvironmentCase, environment_case
+from crossagent.testing.checks.findings import Finding, Rule, run_rules
+from crossagent.testing.checks.sampler import SAMPLER_RULES, Logits, SamplerCase, sampler_case
+from crossagent.testing.checks.space import SPACE_RULES
+from crossagent.testing.checks.space_case import SpaceCase, some_tasks
 from crossagent.testing.toy import ToyWorld
 from crossagent.testing.toy_tasks import ToySuite
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossagent.plugin import Control, Environment, EnvironmentSpec, Pointer, SkillFailed, Skills, Task, TaskSuite
-from crossagent.testing.findings import Finding
+from crossagent.testing.checks.findings import Finding
 
 PROTOCOLS: dict[str, Any] = {"control": Control, "pointer": Pointer, "skills": Skills}
 _WALK = 12

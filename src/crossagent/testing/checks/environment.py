@@ -1,4 +1,4 @@
-"""How a world behaves: the rules about its seeds, its state, its snapshots and its clock."""
+"""``check_environment``: the contract of an environment: that it resets, ends, and can be put back exactly."""
 
 from __future__ import annotations
 
@@ -8,8 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from crossagent.plugin import Control, Environment, Observation
-from crossagent.testing.environment_case import PROTOCOLS, EnvironmentCase, random_call, whole_state
+from crossagent.plugin import Control, Environment, EnvironmentSpec, Observation, TaskSuite
+from crossagent.testing.checks.environment_case import (
+    PROTOCOLS,
+    EnvironmentCase,
+    environment_case,
+    random_call,
+    whole_state,
+)
+from crossagent.testing.checks.findings import Finding, run_rules
+from crossagent.testing.checks.interfaces import INTERFACE_RULES
+from crossagent.testing.checks.tasks import TASK_RULES
+
+
+def check_environment(
+    env: Environment, suite: TaskSuite, spec: EnvironmentSpec | None = None, *, seed: int = 0, tasks: int = 6
+) -> list[Finding]:
+    """Check a world and its tasks.
+
+    Args:
+        env: The world, built; it is reset many times.
+        suite: Its tasks.
+        spec: Its declaration; adds the rules about names, interfaces and experts.
+        seed: Everything drawn depends on it alone.
+        tasks: Number of solvable tasks to play in, taken evenly from the suite.
+
+    Returns:
+        What is wrong, empty for a good world. Never raises for a fault of the world.
+    """
+    case = environment_case(env, suite, spec, seed, tasks)
+    return [case] if isinstance(case, Finding) else run_rules(ENVIRONMENT_RULES, case)
+
 
 _DESCRIBED = {
     "control": ("keys", "buttons", "camera_quantum", "camera_limit"),
@@ -237,7 +266,7 @@ def time_runs_out(case: EnvironmentCase) -> Iterator[str]:
             yield f"{task.name!r}: {len(case.env.tick_log)} ticks were played; the limit is {task.max_ticks}"
 
 
-WORLD_RULES: tuple[Callable[[EnvironmentCase], Iterator[str]], ...] = (
+ENVIRONMENT_RULES: tuple[Callable[[EnvironmentCase], Iterator[str]], ...] = (
     names_agree,
     interfaces_are_there,
     reset_starts_afresh,
@@ -251,5 +280,7 @@ WORLD_RULES: tuple[Callable[[EnvironmentCase], Iterator[str]], ...] = (
     over_means_no_ops,
     tick_limit_is_kept,
     time_runs_out,
+    *INTERFACE_RULES,
+    *TASK_RULES,
 )
 """Every rule here, in the order in which findings are listed."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from crossagent.plugin import Action, ActionSpace, Environment, InvalidAction, Task, TaskSuite
-from crossagent.testing.findings import Unchecked
+from crossagent.testing.checks.findings import Unchecked
 from crossagent.testing.grammars import GrammarSampler
 
 

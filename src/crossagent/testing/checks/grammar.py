@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from crossagent.plugin import Action, InvalidAction
-from crossagent.testing.space_case import SpaceCase
+from crossagent.testing.checks.space_case import SpaceCase
 
 _SPECIAL = re.compile(r"<\|[^|>\s]*\|>")
 NASTY = (

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossagent.plugin import Sample, Sampler, SampleRequest, SamplingParams
-from crossagent.testing.findings import Finding, run_rules
+from crossagent.testing.checks.findings import Finding, run_rules
 
 Logits = Callable[[Sequence[int]], Sequence[float]]
 """Token ids → logits [vocab] of the next token, by a plain forward pass of the model."""

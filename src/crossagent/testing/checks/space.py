@@ -20,10 +20,10 @@ from crossagent.plugin import (
     RawTick,
     Task,
 )
-from crossagent.testing.findings import Finding, run_rules
-from crossagent.testing.recording import Recorder, each_interface
-from crossagent.testing.space_case import SpaceCase
-from crossagent.testing.text_rules import TEXT_RULES
+from crossagent.testing.checks.findings import Finding, run_rules
+from crossagent.testing.checks.grammar import TEXT_RULES
+from crossagent.testing.checks.space_case import SpaceCase
+from crossagent.testing.recorder import Recorder, each_interface
 
 
 def check_action_space(

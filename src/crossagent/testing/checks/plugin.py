@@ -8,10 +8,10 @@ from contextlib import closing
 from crossagent.errors import CrossAgentError, PluginError, did_you_mean
 from crossagent.plugin import ActionSpaceSpec, EnvironmentSpec, Unavailable
 from crossagent.registry.plugin_set import PluginSet, check_pairing, clashing_header
-from crossagent.testing.environment_checks import check_environment
-from crossagent.testing.findings import Finding
-from crossagent.testing.space_case import some_tasks
-from crossagent.testing.space_checks import check_action_space
+from crossagent.testing.checks.environment import check_environment
+from crossagent.testing.checks.findings import Finding
+from crossagent.testing.checks.space import check_action_space
+from crossagent.testing.checks.space_case import some_tasks
 from crossagent.testing.toy import toy_environment
 
 
