@@ -30,3 +30,11 @@ def test_the_contract_loads_no_heavy_package(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)}
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", ["ActionTokenizer", "Executor", "ActionSpace", "Environment"])
+def test_the_docstring_names_every_method_that_an_author_implements(name: str) -> None:
+    said = crossagent.plugin.__doc__ or ""
+    methods = getattr(crossagent.plugin, name).__abstractmethods__
+    assert methods
+    assert [method for method in methods if f"``{method}``" not in said] == []

@@ -1,4 +1,14 @@
-"""The public contract: everything a plugin author imports, besides :mod:`crossagent.testing`. Loads no torch.
+"""What a plugin author imports, besides :mod:`crossagent.testing`. Loads no torch.
+
+Write an **action space** by implementing seven methods: ``prompt_fragment``, ``grammar``, ``encode`` and ``decode`` of an
+:class:`ActionTokenizer`, which say how an action is written; ``execute`` of an :class:`Executor`, which carries it out; and of the
+:class:`ActionSpace` that holds the two, ``cost`` and ``from_calls``, which turns recorded calls into actions.
+
+Write an **environment** by implementing seven methods of :class:`Environment`: ``reset``, ``observe``, ``interface``, ``snapshot``, ``restore``, ``state_hash``
+and ``anchor_key``; one or more of the interfaces :class:`Control`, :class:`Pointer` and :class:`Skills`, and a
+:class:`TaskSuite`, for which :class:`TaskList` is mostly enough.
+
+Write a **sampler** by implementing ``sample`` of :class:`Sampler`, and a **command** as a function of the words after its name.
 
 A plugin is a module (or object) named by an entry point of the group ``crossagent``; its hooks return declarations::
 
@@ -34,6 +44,7 @@ from crossagent.spaces.base import (
     SpaceSet,
     carry_out,
     lower,
+    missing_header,
 )
 from crossagent.spaces.chain import ChainSpace
 from crossagent.types import (
@@ -166,53 +177,62 @@ class Hooks:
         raise NotImplementedError
 
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - grouped by role
+    # declare what a package provides
     "CONTRACT",
     "GROUP",
-    "Action",
+    "Hooks",
+    "hookimpl",
+    "hookspec",
+    # write an action space
     "ActionSpace",
     "ActionSpaceSpec",
     "ActionTokenizer",
-    "Bridge",
-    "BridgeFailed",
-    "Call",
     "ChainSpace",
-    "CommandSpec",
-    "Control",
+    "Executor",
+    "SpaceSet",
+    "carry_out",
+    "lower",
+    "missing_header",
+    # write an environment
     "Environment",
     "EnvironmentSpec",
-    "Event",
-    "Executor",
     "Expert",
     "ExpertStuck",
-    "FinishReason",
-    "Hooks",
+    "TaskList",
+    "TaskSuite",
+    "TickLimit",
+    "Unavailable",
+    # drive a game in another process
+    "Bridge",
+    "BridgeFailed",
+    "WorldLost",
+    # the interfaces between the two
+    "Control",
+    "Param",
+    "Pointer",
+    "Rect",
+    "SkillFailed",
+    "SkillSpec",
+    "Skills",
+    # the values that pass through
+    "Action",
+    "Call",
+    "Event",
     "InvalidAction",
     "Observation",
     "Outcome",
-    "Param",
-    "Pointer",
     "RawTick",
-    "Rect",
+    "Task",
+    # write a sampler
+    "FinishReason",
     "Sample",
     "SampleRequest",
     "SampledPolicy",
     "Sampler",
     "SamplerSpec",
     "SamplingParams",
-    "SkillFailed",
-    "SkillSpec",
-    "Skills",
-    "SpaceSet",
-    "Task",
-    "TaskList",
-    "TaskSuite",
-    "TickLimit",
     "TokenSet",
-    "Unavailable",
-    "WorldLost",
-    "carry_out",
-    "hookimpl",
-    "hookspec",
-    "lower",
+    # write a command
+    "CommandSpec",
 ]

@@ -17,7 +17,7 @@ CHANGES: Mapping[str, str] = {
     "1.0": "the hooks crossagent_action_spaces, crossagent_environments, crossagent_samplers and crossagent_commands; "
     "the interfaces control, pointer and skills",
     "1.1": "SampleRequest.grammar, Sample.allowed and SamplerSpec.constrains, for samplers that keep to a grammar",
-    "1.2": "TaskList, a task suite that is a list of tasks",
+    "1.2": "TaskList, a task suite that is a list of tasks; missing_header, which decode begins with",
 }
 """version → what it brought, and what a plugin's author has to do."""
 

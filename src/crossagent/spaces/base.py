@@ -47,6 +47,13 @@ class ActionTokenizer(ABC):
         return ()
 
 
+def missing_header(text: str, header: str) -> InvalidAction | None:
+    """Return why a text does not start with the header of a space; None when it does. The first thing ``decode`` asks."""
+    if text.startswith(header):
+        return None
+    return InvalidAction(f"expected {header!r} at the start", (0, min(len(text), len(header))))
+
+
 class Executor(ABC):
     """What the actions of one space do, through the interfaces the space requires."""
 

@@ -19,6 +19,7 @@ from crossagent.plugin import (
     Skills,
     SkillSpec,
     carry_out,
+    missing_header,
 )
 
 HEADER = "Api:"
@@ -60,8 +61,8 @@ class ApiTokenizer(ActionTokenizer):
 
     def decode(self, text: str) -> Action | InvalidAction:
         """Read a call; whether the world has such a skill is found out when it is called."""
-        if not text.startswith(HEADER):
-            return InvalidAction(f"expected {HEADER!r} at the start", (0, min(len(text), len(HEADER))))
+        if (wrong := missing_header(text, HEADER)) is not None:
+            return wrong
         end = len(text.rstrip())
         call = _CALL.fullmatch(text, len(HEADER), end)
         if not call:

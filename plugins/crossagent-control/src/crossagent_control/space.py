@@ -24,6 +24,7 @@ from crossagent.plugin import (
     Outcome,
     SkillFailed,
     carry_out,
+    missing_header,
 )
 
 HEADER = "Action:"
@@ -100,8 +101,8 @@ class ControlTokenizer(ActionTokenizer):
 
     def decode(self, text: str) -> Action | InvalidAction:
         """Read the parts, in any order; each of ``move`` and ``press`` at most once."""
-        if not text.startswith(HEADER):
-            return InvalidAction(f"expected {HEADER!r} at the start", (0, min(len(text), len(HEADER))))
+        if (wrong := missing_header(text, HEADER)) is not None:
+            return wrong
         end = len(text.rstrip())
         if text[len(HEADER) : end].strip(" ") == "no_op":
             return Action("control", Hold())
@@ -143,15 +144,20 @@ class ControlExecutor(Executor):
         camera, keys, buttons = action.payload
 
         def act() -> None:
-            for kind, given, known in (("key", keys, control.keys()), ("button", buttons, control.buttons())):
-                if unknown := [name for name in given if name not in known]:
-                    raise SkillFailed(f"no {kind} {unknown[0]}")
+            check_known(control, keys, buttons)
             for i in range(self._ticks):
                 if env.over:
                     return
-                control.step(keys, buttons, camera if i == 0 else (0, 0))
+                control.step(keys, buttons, tuple(camera) if i == 0 else (0, 0))
 
         return carry_out(env, act)
+
+
+def check_known(control: Control, keys: Sequence[str], buttons: Sequence[str]) -> None:
+    """Raise :class:`SkillFailed` for a key or button that the environment does not have."""
+    for kind, given, known in (("key", keys, control.keys()), ("button", buttons, control.buttons())):
+        if unknown := [name for name in given if name not in known]:
+            raise SkillFailed(f"no {kind} {unknown[0]}")
 
 
 class ControlSpace(ActionSpace):

@@ -2,7 +2,7 @@
 
 from crossagent.plugin import ActionSpaceSpec, hookimpl
 
-CROSSAGENT_CONTRACT = "1.0"
+CROSSAGENT_CONTRACT = "1.2"
 
 
 @hookimpl

@@ -20,6 +20,7 @@ from crossagent.plugin import (
     Pointer,
     SkillFailed,
     carry_out,
+    missing_header,
 )
 
 HEADER = "Gui:"
@@ -83,8 +84,8 @@ class GuiTokenizer(ActionTokenizer):
 
     def decode(self, text: str) -> Action | InvalidAction:
         """Read a gesture; whether its target is on the screen is found out when it is made."""
-        if not text.startswith(HEADER):
-            return InvalidAction(f"expected {HEADER!r} at the start", (0, min(len(text), len(HEADER))))
+        if (wrong := missing_header(text, HEADER)) is not None:
+            return wrong
         end = len(text.rstrip())
         call = _CALL.fullmatch(text, len(HEADER), end)
         if not call:

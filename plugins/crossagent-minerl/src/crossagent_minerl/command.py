@@ -13,7 +13,7 @@ from rich.progress import track
 from crossagent.demonstrations import DataError, Demonstration, save_demonstrations
 from crossagent.plugin import Unavailable
 from crossagent_minerl.env import ENGINE, HOME, missing
-from crossagent_minerl.home import java, run
+from crossagent_minerl.home import install_or_tell, java, run
 from crossagent_minerl.imports import Wanted, demonstrations, recordings
 
 VERSION = "0.4.4"
@@ -37,14 +37,7 @@ def command(words: list[str]) -> int:
     chosen = parser.parse_args(words)
     if chosen.what == "import":
         return _import(chosen)
-    try:
-        if chosen.what == "install":
-            install()
-        problem = missing()
-    except Unavailable as error:
-        problem = str(error)
-    print(problem or HOME.folder, file=sys.stderr if problem else sys.stdout)
-    return 2 if problem else 0
+    return install_or_tell(HOME, install if chosen.what == "install" else None, missing)
 
 
 def install() -> None:

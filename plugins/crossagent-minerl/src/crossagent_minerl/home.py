@@ -75,6 +75,27 @@ class Home:
             os.replace(made, target)
 
 
+def install_or_tell(home: Home, install: Callable[[], None] | None, missing: Callable[[], str]) -> int:
+    """Install a game if that is asked for, then print its folder, or what is missing.
+
+    Args:
+        home: The game's.
+        install: Installs it; None where only the folder is asked for.
+        missing: Says what is missing; empty when nothing is.
+
+    Returns:
+        The exit code of the command.
+    """
+    try:
+        if install is not None:
+            install()
+        problem = missing()
+    except Unavailable as error:
+        problem = str(error)
+    print(problem or home.folder, file=sys.stderr if problem else sys.stdout)
+    return 2 if problem else 0
+
+
 def run(words: Sequence[str], environ: Mapping[str, str], folder: Path | None = None) -> None:
     """Run a step of an installation; raises :class:`Unavailable` with its last error."""
     done = subprocess.run(

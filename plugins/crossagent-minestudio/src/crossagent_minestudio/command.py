@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from crossagent.plugin import Unavailable
-from crossagent_minerl.home import java, run
+from crossagent_minerl.home import install_or_tell, java, run
 from crossagent_minestudio.env import ENGINE, HOME, engine, missing
 
 VERSION = "1.1.6"
@@ -30,14 +29,7 @@ def command(words: list[str]) -> int:
     commands.add_parser("install", help=f"make a virtual environment with MineStudio {VERSION}, and fetch its engine")
     commands.add_parser("where", help="print the folder it is in, or what is missing")
     chosen = parser.parse_args(words)
-    try:
-        if chosen.what == "install":
-            install()
-        problem = missing()
-    except Unavailable as error:
-        problem = str(error)
-    print(problem or HOME.folder, file=sys.stderr if problem else sys.stdout)
-    return 2 if problem else 0
+    return install_or_tell(HOME, install if chosen.what == "install" else None, missing)
 
 
 def install() -> None:

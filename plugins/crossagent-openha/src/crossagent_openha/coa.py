@@ -26,11 +26,12 @@ from crossagent.plugin import (
     Executor,
     InvalidAction,
     Outcome,
+    missing_header,
 )
 from crossagent_openha import grounding, motion, raw, text_action
 from crossagent_openha.grounding import GroundingSpace
 from crossagent_openha.motion import MotionSpace
-from crossagent_openha.text_action import TextActionSpace, headless
+from crossagent_openha.text_action import TextActionSpace
 
 JOINT = " \n, "
 """Between the two actions."""
@@ -106,7 +107,7 @@ class CoaTokenizer(ActionTokenizer):
 
     def decode(self, text: str) -> Action | InvalidAction:
         """Read both; a fault in either makes the whole invalid."""
-        wrong = headless(text, self._line.header)
+        wrong = missing_header(text, self._line.header)
         if wrong is not None:
             return wrong
         joint = _JOINT.search(text, len(self._line.header))
@@ -143,7 +144,26 @@ class CoaExecutor(Executor):
         return self._executable.executor.execute(Action(self._executable.name, below), env)
 
 
-class MotionCoaSpace(ChainSpace):
+class CoaSpace(ChainSpace):
+    """An abstract action, then the raw action that does it; the executor takes one of the two.
+
+    Args:
+        name: Of the space.
+        line: How the abstract action is written.
+        abstract: The space of the abstract action.
+        executable: The space of the raw action.
+        certain: Whether an abstract action is carried out itself; else the raw action is.
+    """
+
+    def __init__(
+        self, name: str, line: Line, abstract: ActionSpace, executable: ActionSpace, certain: Callable[[Any], bool]
+    ) -> None:
+        super().__init__(name, line.header, abstract=abstract, executable=executable)
+        self.tokenizer = CoaTokenizer(name, line, executable.tokenizer)
+        self.executor = CoaExecutor(abstract, executable, certain)
+
+
+class MotionCoaSpace(CoaSpace):
     """A motion, then the raw action that does it.
 
     Args:
@@ -165,12 +185,10 @@ class MotionCoaSpace(ChainSpace):
     ) -> None:
         abstract = MotionSpace(**(motion or {}))
         executable = TextActionSpace(ticks, turn_cost, tick_cost)
-        super().__init__("motion_coa", "Motion:", abstract=abstract, executable=executable)
-        self.tokenizer = CoaTokenizer("motion_coa", MOTION, executable.tokenizer)
-        self.executor = CoaExecutor(abstract, executable, lambda above: mode == "eager" and _certain_motion(above))
+        super().__init__("motion_coa", MOTION, abstract, executable, _certain_motion if mode == "eager" else _never)
 
 
-class GroundingCoaSpace(ChainSpace):
+class GroundingCoaSpace(CoaSpace):
     """A grounded action, then the raw action that does it.
 
     Args:
@@ -192,14 +210,17 @@ class GroundingCoaSpace(ChainSpace):
     ) -> None:
         abstract = GroundingSpace(**(grounding or {}))
         executable = TextActionSpace(ticks, turn_cost, tick_cost)
-        super().__init__("grounding_coa", "Grounding:", abstract=abstract, executable=executable)
-        self.tokenizer = CoaTokenizer("grounding_coa", GROUNDING, executable.tokenizer)
-        self.executor = CoaExecutor(
-            abstract,
-            executable,
-            lambda above: mode == "eager" and above[0] in ("Kill", "Mine", "Approach", "right click"),
-        )
+        certain = _certain_grounding if mode == "eager" else _never
+        super().__init__("grounding_coa", GROUNDING, abstract, executable, certain)
 
 
 def _certain_motion(phrases: Sequence[str]) -> bool:
     return bool(phrases) and not any(phrase.startswith(("turn ", "cursor ")) for phrase in phrases)
+
+
+def _certain_grounding(payload: Sequence[Any]) -> bool:
+    return payload[0] in ("Kill", "Mine", "Approach", "right click")
+
+
+def _never(payload: Any) -> bool:
+    return False

@@ -30,12 +30,12 @@ from crossagent.plugin import (
     Rect,
     SkillFailed,
     carry_out,
+    missing_header,
 )
 from crossagent_minecraft_data.entities import MOBS
 from crossagent_openha import raw
 from crossagent_openha.camera import DEGREES_PER_PIXEL
 from crossagent_openha.policies import Goal, LowLevelPolicy, follow, load
-from crossagent_openha.text_action import headless
 
 HEADER = "Grounding:"
 POINTED = ("Kill", "Mine", "Approach", "right click", "move_camera")
@@ -155,7 +155,7 @@ class GroundingTokenizer(ActionTokenizer):
 
     def decode(self, text: str) -> Action | InvalidAction:
         """Read verb, object and points; whether the object is there is found out when it is looked for."""
-        wrong = headless(text, HEADER)
+        wrong = missing_header(text, HEADER)
         if wrong is not None:
             return wrong
         read_ = read(text, len(HEADER), max(len(HEADER), len(text.rstrip())))

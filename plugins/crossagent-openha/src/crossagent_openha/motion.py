@@ -21,10 +21,11 @@ from crossagent.plugin import (
     InvalidAction,
     Outcome,
     carry_out,
+    missing_header,
 )
+from crossagent_control.space import check_known
 from crossagent_openha import raw
 from crossagent_openha.policies import Goal, LowLevelPolicy, follow, load
-from crossagent_openha.text_action import check_known, headless
 
 HEADER = "Motion:"
 WALK = {"forward": "w", "back": "s", "left": "a", "right": "d"}
@@ -174,7 +175,7 @@ class MotionTokenizer(ActionTokenizer):
 
     def decode(self, text: str) -> Action | InvalidAction:
         """Read the phrases, in any order."""
-        wrong = headless(text, HEADER)
+        wrong = missing_header(text, HEADER)
         if wrong is not None:
             return wrong
         phrases = read(text, len(HEADER), len(text.rstrip()))

@@ -4,29 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crossagent.plugin import (
-    Action,
-    ActionSpace,
-    ActionTokenizer,
-    Call,
-    Control,
-    Environment,
-    Executor,
-    InvalidAction,
-    Outcome,
-    SkillFailed,
-    carry_out,
-)
+from crossagent.plugin import Action, ActionTokenizer, Call, Control, Environment, InvalidAction, missing_header
+from crossagent_control.space import ControlSpace
 from crossagent_openha import raw
 
 HEADER = "Action:"
-
-
-def headless(text: str, header: str) -> InvalidAction | None:
-    """Return why a text does not open with a header, None when it does."""
-    if text.startswith(header):
-        return None
-    return InvalidAction(f"expected {header!r} at the start", (0, min(len(text), len(header))))
 
 
 class TextActionTokenizer(ActionTokenizer):
@@ -67,43 +49,15 @@ class TextActionTokenizer(ActionTokenizer):
 
     def decode(self, text: str) -> Action | InvalidAction:
         """Read the parts, in any order; see :func:`crossagent_openha.raw.read`."""
-        wrong = headless(text, HEADER)
+        wrong = missing_header(text, HEADER)
         if wrong is not None:
             return wrong
         read = raw.read(text, len(HEADER), len(text))
         return read if isinstance(read, InvalidAction) else Action("text_action", read)
 
 
-class TextActionExecutor(Executor):
-    """Holds for a fixed number of ticks; the mouse moves in the first."""
-
-    def __init__(self, ticks: int) -> None:
-        self._ticks = ticks
-
-    def execute(self, action: Action, env: Environment) -> Outcome:
-        """Take ``ticks`` ticks, fewer when the episode ends; none when the world has no such key or button."""
-        control: Control = env.interface("control")
-        camera, keys, buttons = action.payload
-
-        def act() -> None:
-            check_known(control, keys, buttons)
-            for i in range(self._ticks):
-                if env.over:
-                    return
-                control.step(keys, buttons, tuple(camera) if i == 0 else (0, 0))
-
-        return carry_out(env, act)
-
-
-def check_known(control: Control, keys: Sequence[str], buttons: Sequence[str]) -> None:
-    """Raise :class:`SkillFailed` for a key or button that the world does not have."""
-    for kind, given, known in (("key", keys, control.keys()), ("button", buttons, control.buttons())):
-        if unknown := [name for name in given if name not in known]:
-            raise SkillFailed(f"no {kind} {unknown[0]}")
-
-
-class TextActionSpace(ActionSpace):
-    """Raw actions. OpenHA asks for one every tick: ``ticks: 1``.
+class TextActionSpace(ControlSpace):
+    """Raw actions: what the space ``control`` does, in OpenHA's words. OpenHA asks for one every tick: ``ticks: 1``.
 
     Cost of an action: ``turn_cost`` (what one more turn of the policy is worth, in seconds) + ``tick_cost`` per tick.
 
@@ -116,14 +70,8 @@ class TextActionSpace(ActionSpace):
     name, version, requires, header = "text_action", "1", ("control",), HEADER
 
     def __init__(self, ticks: int = 4, turn_cost: float = 0.25, tick_cost: float = 0.05) -> None:
-        if ticks < 1:
-            raise ValueError(f"ticks: got {ticks}; expected at least 1")
-        self._ticks, self._turn_cost, self._tick_cost = ticks, turn_cost, tick_cost
-        self.tokenizer, self.executor = TextActionTokenizer(ticks), TextActionExecutor(ticks)
-
-    def cost(self, action: Action, outcome: Outcome) -> float:
-        """Return seconds: the turn's price and the time it took."""
-        return self._turn_cost + self._tick_cost * outcome.ticks
+        super().__init__(ticks, turn_cost, tick_cost)
+        self.tokenizer = TextActionTokenizer(ticks)
 
     def from_calls(self, calls: Sequence[Call], env: Environment) -> list[Action]:
         """Merge equal ticks into actions: up to ``ticks`` calls that hold the same, the mouse moving in the first only."""

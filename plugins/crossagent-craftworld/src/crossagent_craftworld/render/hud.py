@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossagent_craftworld.harm import AIR
-from crossagent_craftworld.render import blockart, font, sprites
+from crossagent_craftworld.render import blockart, font, paint, sprites
+from crossagent_craftworld.render.paint import Layer
 from crossagent_minecraft_data import screen
 from crossagent_minecraft_data.windows import SCREEN, Stack, panel, slot_names, slot_rect
 
 if TYPE_CHECKING:
     from crossagent_craftworld.world import World
 
-Layer = NDArray[np.uint8]
-"""[360, 640, 4], alpha premultiplied."""
 _TITLES = {
     "inventory": ("Crafting", 97, 6),
     "crafting_table": ("Crafting", 28, 6),
@@ -109,19 +108,6 @@ def fill(layer: Layer, rect: Sequence[int], colour: Sequence[int], alpha: int = 
     layer[y : y + h, x : x + w] = [c * alpha // 255 for c in colour] + [alpha]
 
 
-def blit(layer: Layer, x: int, y: int, picture: NDArray[np.uint8]) -> None:
-    """Put a picture [h, w, 4] (alpha not premultiplied) on a layer; what is outside is cut."""
-    x0, y0 = max(0, -x), max(0, -y)
-    picture = picture[y0 : SCREEN[1] - y, x0 : SCREEN[0] - x]
-    if not picture.size:
-        return
-    x, y = x + x0, y + y0
-    area = layer[y : y + picture.shape[0], x : x + picture.shape[1]]
-    alpha = picture[..., 3:].astype(np.uint16)
-    area[..., :3] = (picture[..., :3] * alpha + area[..., :3] * (255 - alpha)) // 255
-    area[..., 3:] = alpha + area[..., 3:] * (255 - alpha) // 255
-
-
 def text(layer: Layer, x: int, y: int, words: str, colour: Sequence[int], shadow: Sequence[int] | None = None) -> None:
     """Write words, their upper left corner at (x, y)."""
     mask = font.mask(words)
@@ -136,7 +122,7 @@ def text(layer: Layer, x: int, y: int, words: str, colour: Sequence[int], shadow
 
 def stencil(layer: Layer, x: int, y: int, rows: Sequence[str], tones: dict[str, tuple[int, int, int]]) -> None:
     """Draw rows of characters, each a tone; a character without one is left out."""
-    blit(layer, x, y, _stencil(tuple(rows), tuple(sorted(tones.items()))))
+    paint.blit(layer, x, y, _stencil(tuple(rows), tuple(sorted(tones.items()))))
 
 
 @cache
@@ -152,7 +138,7 @@ def _stencil(rows: tuple[str, ...], tones: tuple[tuple[str, tuple[int, int, int]
 
 def stack(layer: Layer, x: int, y: int, what: Stack) -> None:
     """Draw a stack's icon, 16×16 at (x, y), with its count when there are several."""
-    blit(layer, x, y, sprites.icon(what[0]))
+    paint.blit(layer, x, y, sprites.icon(what[0]))
     if what[1] > 1:
         words = str(what[1])
         text(layer, x + 18 - 6 * len(words), y + 9, words, (255, 255, 255), (62, 62, 62))
@@ -211,7 +197,7 @@ def _flames(layer: Layer, time: int) -> None:
     picture = np.roll(flame, 20 * (time % 3), axis=1)
     picture = np.where(picture[..., 3:] > 0, [[[255, 255, 255, 150]]], 0).astype(np.uint8) & picture
     for x in (0, SCREEN[0] - picture.shape[1]):
-        blit(layer, x, SCREEN[1] - picture.shape[0] + 60, picture)
+        paint.blit(layer, x, SCREEN[1] - picture.shape[0] + 60, picture)
 
 
 def _halved(

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Picture = NDArray[np.float64]
+Layer = NDArray[np.uint8]
+"""A screen that pictures are put on: [height, width, 4], alpha premultiplied."""
 Colour = tuple[float, float, float]
 SIZE = 16
 _Y, _X = np.mgrid[0:SIZE, 0:SIZE]
@@ -129,3 +131,16 @@ def named(name: str, table: dict[str, Colour]) -> Colour | None:
     """Return the colour of the longest word of a table that is in a name."""
     found = max((word for word in table if word in name), key=len, default=None)
     return table[found] if found is not None else None
+
+
+def blit(layer: Layer, x: int, y: int, picture: NDArray[np.uint8]) -> None:
+    """Put a picture [h, w, 4] (alpha not premultiplied) on a layer; what is outside is cut."""
+    x0, y0 = max(0, -x), max(0, -y)
+    picture = picture[y0 : layer.shape[0] - y, x0 : layer.shape[1] - x]
+    if not picture.size:
+        return
+    x, y = x + x0, y + y0
+    area = layer[y : y + picture.shape[0], x : x + picture.shape[1]]
+    alpha = picture[..., 3:].astype(np.uint16)
+    area[..., :3] = (picture[..., :3] * alpha + area[..., :3] * (255 - alpha)) // 255
+    area[..., 3:] = alpha + area[..., 3:] * (255 - alpha) // 255
