@@ -153,7 +153,7 @@ class PluginSet:
         return space
 
     def build_environment(self, name: str, options: Mapping[str, Any] | None = None) -> Environment:
-        """Build a world; raises :class:`PluginError`, or :class:`Unavailable` for one that cannot start on this machine."""
+        """Build an environment; raises :class:`PluginError`, or :class:`Unavailable` for one that cannot start on this machine."""
         spec = self.environment(name)
         where = self.where("environment", name)
         env = _build(spec.factory, options or {}, where)
@@ -164,7 +164,7 @@ class PluginSet:
     def check_environment_options(self, name: str, options: Mapping[str, Any]) -> None:
         """Raise :class:`PluginError` unless the environment's factory can be imported and takes these options.
 
-        Builds nothing: a world may be slow to start.
+        Builds nothing: an environment may be slow to start.
         """
         _factory(self.environment(name).factory, options, self.where("environment", name))
 

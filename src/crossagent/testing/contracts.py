@@ -84,14 +84,14 @@ class _Contract:
 
 @_tests(SPACE_RULES)
 class ActionSpaceContract(_Contract):
-    """Every rule of an action space, on one world. Derive ``class TestX`` from it and set ``space``."""
+    """Every rule of an action space, on one environment. Derive ``class TestX`` from it and set ``space``."""
 
     space: ClassVar[Any]
     """The space: its class, or an object."""
     environment: ClassVar[Any] = ToyWorld
-    """The world: a class (called without arguments), an :class:`EnvironmentSpec`, or the name of an installed one."""
+    """The environment: a class (called without arguments), an :class:`EnvironmentSpec`, or the name of an installed one."""
     suite: ClassVar[Any] = ToySuite
-    """The world's task suite, beside a class."""
+    """The environment's task suite, beside a class."""
     seed: ClassVar[int] = 0
     examples: ClassVar[int] = 60
     """Texts drawn from the space's grammar."""

@@ -24,17 +24,17 @@ from crossagent.testing.checks.tasks import TASK_RULES
 def check_environment(
     env: Environment, suite: TaskSuite, spec: EnvironmentSpec | None = None, *, seed: int = 0, tasks: int = 6
 ) -> list[Finding]:
-    """Check a world and its tasks.
+    """Check an environment and its tasks.
 
     Args:
-        env: The world, built; it is reset many times.
+        env: The environment, built; it is reset many times.
         suite: Its tasks.
         spec: Its declaration; adds the rules about names, interfaces and experts.
         seed: Everything drawn depends on it alone.
         tasks: Number of solvable tasks to play in, taken evenly from the suite.
 
     Returns:
-        What is wrong, empty for a good world. Never raises for a fault of the world.
+        What is wrong, empty for a good environment. Never raises for a fault of the environment.
     """
     case = environment_case(env, suite, spec, seed, tasks)
     return [case] if isinstance(case, Finding) else run_rules(ENVIRONMENT_RULES, case)
@@ -49,7 +49,7 @@ _DESCRIBED = {
 
 
 def names_agree(case: EnvironmentCase) -> Iterator[str]:
-    """The world has the name its spec declares."""
+    """The environment has the name its spec declares."""
     if case.spec and case.env.name != case.spec.name:
         yield f"name is {case.env.name!r}, the spec declares {case.spec.name!r}; make them equal"
 
@@ -179,7 +179,7 @@ def _first_unseen_draw(case: EnvironmentCase, path: str) -> str:
 
 
 def _generators_of(env: Environment) -> list[tuple[str, Any]]:
-    """Return (path, generator) of the random generators that the world holds, at most three attributes deep."""
+    """Return (path, generator) of the random generators that the environment holds, at most three attributes deep."""
     found: list[tuple[str, Any]] = []
     seen: set[int] = set()
     level: list[tuple[str, Any]] = list(vars(env).items())
@@ -198,7 +198,7 @@ def _generators_of(env: Environment) -> list[tuple[str, Any]]:
 
 
 def observing_changes_nothing(case: EnvironmentCase) -> Iterator[str]:
-    """Looking does not touch the world."""
+    """Looking does not touch the environment."""
     for task in case.starts():
         case.walk()
         before = case.env.state_hash()
@@ -211,7 +211,7 @@ def observing_changes_nothing(case: EnvironmentCase) -> Iterator[str]:
 
 
 def snapshot_is_exact(case: EnvironmentCase) -> Iterator[str]:
-    """A restored world has the same state, the same log and the same future, every time."""
+    """A restored environment has the same state, the same log and the same future, every time."""
     for task in case.starts():
         case.walk(1)
         snapshot, before = case.env.snapshot(), whole_state(case.env)

@@ -49,7 +49,7 @@ def run_rules(rules: Sequence[Rule[C]], case: C) -> list[Finding]:
     After one that does not end, the others are left out: they would not end either.
 
     Raises:
-        Unavailable: The world cannot start on this machine.
+        Unavailable: The environment cannot start on this machine.
     """
     findings: list[Finding] = []
     for rule in rules:

@@ -155,7 +155,7 @@ def decode_is_total(case: SpaceCase) -> Iterator[str]:
 
 
 def decode_is_pure(case: SpaceCase) -> Iterator[str]:
-    """Decode depends on the text alone: no world, no randomness, no memory."""
+    """Decode depends on the text alone: no environment, no randomness, no memory."""
     case.env.reset(case.tasks[0], case.seed)
     before, state = case.env.state_hash(), random.getstate()
     first = [case.space.tokenizer.decode(text) for text in case.sample()]

@@ -29,12 +29,12 @@ from crossagent.testing.recorder import Recorder, each_interface
 def check_action_space(
     space: ActionSpace, env: Environment, tasks: Task | Sequence[Task], *, seed: int = 0, examples: int = 60
 ) -> list[Finding]:
-    """Check a space on a world that offers what it requires.
+    """Check a space on an environment that offers what it requires.
 
     Args:
         space: The space, built.
-        env: A world; it is reset many times.
-        tasks: Tasks of that world to try the actions in.
+        env: An environment; it is reset many times.
+        tasks: Tasks of that environment to try the actions in.
         seed: Everything drawn depends on it alone.
         examples: Number of texts drawn from the grammar.
 
@@ -61,7 +61,7 @@ def declaration(case: SpaceCase) -> Iterator[str]:
 
 
 def interfaces_offered(case: SpaceCase) -> Iterator[str]:
-    """The world offers every interface the space requires."""
+    """The environment offers every interface the space requires."""
     for name in case.space.requires:
         try:
             case.env.interface(name)
@@ -70,7 +70,7 @@ def interfaces_offered(case: SpaceCase) -> Iterator[str]:
 
 
 def interfaces_required(case: SpaceCase) -> Iterator[str]:
-    """The space uses no interface that it does not require: another world may lack it."""
+    """The space uses no interface that it does not require: another environment may lack it."""
     undeclared: set[str] = set()
 
     def only_required(name: str, interface: Any) -> Any:
@@ -101,7 +101,7 @@ def interfaces_required(case: SpaceCase) -> Iterator[str]:
 
 
 def execution(case: SpaceCase) -> Iterator[str]:
-    """Executing returns an outcome that agrees with the world's log, and never raises for a valid action."""
+    """Executing returns an outcome that agrees with the environment's log, and never raises for a valid action."""
     for text, action in chain(case.situations(), case.absurdities()):
         start = len(case.env.tick_log)
         try:
@@ -165,7 +165,7 @@ def cost(case: SpaceCase) -> Iterator[str]:
 
 
 def lowering(case: SpaceCase) -> Iterator[str]:
-    """Lowering restores the world, is repeatable, and a longer horizon only adds ticks."""
+    """Lowering restores the environment, is repeatable, and a longer horizon only adds ticks."""
     for text, action in case.situations():
         before = (case.env.state_hash(), len(case.env.tick_log))
         short, long = case.space.lower(action, case.env, 1), case.space.lower(action, case.env, 4)

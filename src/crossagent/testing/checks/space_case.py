@@ -1,4 +1,4 @@
-"""What the rules of an action space look at: texts of its grammar, and actions in states of a world."""
+"""What the rules of an action space look at: texts of its grammar, and actions in states of an environment."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def tasks_can_be_found(case: EnvironmentCase) -> Iterator[str]:
 
 
 def experts_propose_calls(case: EnvironmentCase) -> Iterator[str]:
-    """An expert proposes calls of its interface, as JSON, without touching the world; or raises ExpertStuck."""
+    """An expert proposes calls of its interface, as JSON, without touching the environment; or raises ExpertStuck."""
     for interface, path in case.spec.experts.items() if case.spec else ():
         expert = resolve(path)()
         path = path if isinstance(path, str) else getattr(path, "__name__", repr(path))
