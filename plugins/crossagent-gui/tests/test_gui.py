@@ -34,16 +34,6 @@ def test_round_trip_over_the_grammar(rng: random.Random) -> None:
     assert SPACE.tokenizer.encode(action) == text
 
 
-@given(st.one_of(st.text(), st.text("click_dragpesol(), -019").map("Gui: ".__add__)))
-def test_decode_never_raises_and_always_has_a_reason(text: str) -> None:
-    result = SPACE.tokenizer.decode(text)
-    if isinstance(result, InvalidAction):
-        assert result.reason
-        assert 0 <= result.span[0] <= result.span[1] <= len(text)
-    else:
-        assert SPACE.tokenizer.decode(SPACE.tokenizer.encode(result)) == result
-
-
 @pytest.mark.parametrize(
     ("text", "payload"),
     [
